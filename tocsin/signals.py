@@ -1,0 +1,251 @@
+"""The metric catalogue: every signal is defined once, here.
+
+Exporters, rules, panels, docs and tests read these definitions; renaming a metric is one edit. Names follow
+OpenTelemetry attribute names as labels, base units, ``_total`` on counters only, and timestamps rather than ages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One metric family: its name, type, unit, labels (beside ``target``) and help text.
+
+    ``labels`` are in the order in which they are written. ``foreign`` marks families that Tocsin reads but does
+    not produce (other programs' own metrics).
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+    foreign: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_QUEUE = ("messaging_system", "messaging_destination_name")
+_CACHE = ("cache_system", "role")
+_BREAKER = ("breaker", "service")
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+
+# Queue. Backlog = ready + in_flight + scheduled; never sum all states.
+QUEUE_MESSAGES = Signal(
+    "messaging_queue_messages",
+    "gauge",
+    "messages",
+    (*_QUEUE, "state"),
+    "Messages by state: ready, in_flight, scheduled, blocked, retained_completed, retained_failed.",
+)
+QUEUE_CAPACITY = Signal(
+    "messaging_queue_capacity_messages",
+    "gauge",
+    "messages",
+    _QUEUE,
+    "Most messages the queue may hold, by the broker or by settings; absent when unbounded.",
+)
+QUEUE_OLDEST_READY = Signal(
+    "messaging_queue_oldest_ready_timestamp_seconds",
+    "gauge",
+    "unix seconds",
+    _QUEUE,
+    "When the oldest ready message was enqueued; absent when the queue is empty.",
+)
+QUEUE_ENQUEUED = Signal("messaging_queue_enqueued_total", "counter", "messages", _QUEUE, "Messages put into the queue.")
+QUEUE_FINISHED = Signal(
+    "messaging_queue_finished_total",
+    "counter",
+    "messages",
+    (*_QUEUE, "outcome"),
+    "Messages finished since the exporter first saw the queue, by outcome: success, failure.",
+)
+QUEUE_WAIT = Signal(
+    "messaging_queue_wait_seconds", "histogram", "seconds", _QUEUE, "Time from enqueue to start.", _SECONDS
+)
+PROCESS_DURATION = Signal(
+    "messaging_process_duration_seconds", "histogram", "seconds", _QUEUE, "Time from start to finish.", _SECONDS
+)
+QUEUE_CONSUMERS = Signal("messaging_queue_consumers", "gauge", "consumers", _QUEUE, "Connected consumers (workers).")
+QUEUE_WORKER_SLOTS = Signal(
+    "messaging_queue_worker_slots", "gauge", "slots", _QUEUE, "Messages that may be worked on at once."
+)
+QUEUE_WORKER_SLOTS_BUSY = Signal(
+    "messaging_queue_worker_slots_busy", "gauge", "slots", _QUEUE, "Messages being worked on now."
+)
+QUEUE_PAUSED = Signal("messaging_queue_paused", "gauge", "boolean", _QUEUE, "1 while the queue is paused by a person.")
+QUEUE_LAST_FINISHED = Signal(
+    "messaging_queue_last_finished_timestamp_seconds",
+    "gauge",
+    "unix seconds",
+    _QUEUE,
+    "When a message was last finished, either way; absent when none is known.",
+)
+
+# Cache.
+CACHE_REQUESTS = Signal(
+    "cache_requests_total", "counter", "requests", (*_CACHE, "result"), "Lookups by result: hit, miss."
+)
+CACHE_MEMORY = Signal("cache_memory_bytes", "gauge", "bytes", _CACHE, "Memory used for data.")
+CACHE_MEMORY_MAX = Signal("cache_memory_max_bytes", "gauge", "bytes", _CACHE, "Memory limit; absent when unlimited.")
+CACHE_EVICTIONS = Signal("cache_evictions_total", "counter", "items", _CACHE, "Items evicted for lack of memory.")
+CACHE_EXPIRATIONS = Signal("cache_expirations_total", "counter", "items", _CACHE, "Items whose time to live ended.")
+CACHE_ITEMS = Signal("cache_items", "gauge", "items", _CACHE, "Items stored.")
+CACHE_CONNECTIONS = Signal("cache_connections", "gauge", "connections", _CACHE, "Client connections open.")
+CACHE_CONNECTIONS_MAX = Signal("cache_connections_max", "gauge", "connections", _CACHE, "Client connections allowed.")
+CACHE_REJECTED = Signal(
+    "cache_rejected_connections_total", "counter", "connections", _CACHE, "Connections refused at the limit."
+)
+CACHE_REPLICA_LINK_UP = Signal(
+    "cache_replica_link_up",
+    "gauge",
+    "boolean",
+    _CACHE,
+    "1 while a replica's link to its primary is up; absent on a primary.",
+)
+
+# Breaker. All states are always present, so that "closed" is data rather than "no data".
+BREAKER_STATES = ("closed", "open", "half_open", "forced_open", "disabled")
+BREAKER_STATE = Signal(
+    "circuit_breaker_state",
+    "gauge",
+    "boolean",
+    (*_BREAKER, "state"),
+    "1 for the state the breaker is in, 0 for every other.",
+)
+BREAKER_OPENED = Signal(
+    "circuit_breaker_opened_timestamp_seconds",
+    "gauge",
+    "unix seconds",
+    _BREAKER,
+    "Since when the breaker has not been closed; absent while it is closed.",
+)
+BREAKER_TRANSITIONS = Signal(
+    "circuit_breaker_transitions_total",
+    "counter",
+    "transitions",
+    (*_BREAKER, "to"),
+    "State changes seen, by the state entered.",
+)
+BREAKER_FAILURE_RATIO = Signal(
+    "circuit_breaker_failure_ratio",
+    "gauge",
+    "ratio",
+    _BREAKER,
+    "Failure ratio that the breaker itself measures, 0 to 1.",
+)
+BREAKER_OBSERVED = Signal(
+    "circuit_breaker_observed_info",
+    "gauge",
+    "boolean",
+    (*_BREAKER, "method"),
+    "How the state is known: poll can miss a trip between two scrapes, counter and event cannot.",
+)
+
+# The exporter itself.
+TARGET_UP = Signal("tocsin_target_up", "gauge", "boolean", (), "1 when the target answered the last read in time.")
+COLLECTOR_SUCCESS = Signal(
+    "tocsin_collector_success", "gauge", "boolean", ("collector",), "1 when this part of the read succeeded."
+)
+COLLECTOR_DURATION = Signal(
+    "tocsin_collector_duration_seconds", "gauge", "seconds", ("collector",), "Duration of the last read."
+)
+SCRAPE_ERRORS = Signal(
+    "tocsin_scrape_errors_total",
+    "counter",
+    "errors",
+    ("reason",),
+    "Failed reads by reason: refused, timeout, auth, tls, protocol, parse.",
+)
+DATA_TIMESTAMP = Signal(
+    "tocsin_data_timestamp_seconds", "gauge", "unix seconds", ("collector",), "When slow facts were last read."
+)
+SERIES_FOLDED = Signal(
+    "tocsin_series_folded", "gauge", "series", ("family",), "Members folded into the label value _other."
+)
+TARGET_INFO = Signal(
+    "tocsin_target_info", "gauge", "boolean", ("kind", "version"), "Version of the watched system; always 1."
+)
+EVENTS_MISSED = Signal(
+    "tocsin_events_missed_total",
+    "counter",
+    "gaps",
+    _QUEUE,
+    "Gaps in the event stream: counters are low by what was trimmed.",
+)
+
+# The router itself: no ``target`` label.
+ROUTER_ACCEPTED = Signal(
+    "tocsin_router_accepted_total",
+    "counter",
+    "webhooks",
+    ("result",),
+    "Webhooks answered, by result: stored, duplicate, quarantined, refused, unavailable.",
+)
+ROUTER_DELIVERIES = Signal(
+    "tocsin_router_deliveries_total",
+    "counter",
+    "messages",
+    ("destination", "outcome"),
+    "Delivery attempts by outcome: delivered, transient, rate_limited, permanent, superseded.",
+)
+ROUTER_DEAD_LETTERS = Signal(
+    "tocsin_router_dead_letters", "gauge", "messages", (), "Messages that could not be delivered, kept."
+)
+ROUTER_OLDEST_UNDELIVERED = Signal(
+    "tocsin_router_oldest_undelivered_timestamp_seconds",
+    "gauge",
+    "unix seconds",
+    (),
+    "When the oldest undelivered message was accepted; absent when there is none.",
+)
+ROUTER_DELIVERY_SECONDS = Signal(
+    "tocsin_router_delivery_seconds",
+    "histogram",
+    "seconds",
+    ("destination",),
+    "Time from the alert's start to the destination's answer.",
+    (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0),
+)
+ROUTER_HEARTBEAT = Signal(
+    "tocsin_router_heartbeat_timestamp_seconds",
+    "gauge",
+    "unix seconds",
+    ("source",),
+    "When the watchdog alert was last received.",
+)
+DISK_FREE = Signal("tocsin_data_disk_free_bytes", "gauge", "bytes", (), "Free space where the stack keeps its data.")
+DISK_SIZE = Signal(
+    "tocsin_data_disk_size_bytes", "gauge", "bytes", (), "Size of the disk where the stack keeps its data."
+)
+
+# Other programs' families that rules and panels read.
+UP = Signal("up", "gauge", "boolean", ("job", "instance"), "1 when Prometheus could scrape the endpoint.", foreign=True)
+ALERTS = Signal(
+    "ALERTS",
+    "gauge",
+    "boolean",
+    ("alertname", "alertstate", "severity"),
+    "Alerts that are pending or firing.",
+    foreign=True,
+)
+HTTP_SERVER_DURATION = Signal(
+    "http_server_request_duration_seconds",
+    "histogram",
+    "seconds",
+    ("service", "http_request_method", "http_route", "http_response_status_code"),
+    "Duration of HTTP server requests, by OpenTelemetry's stable names.",
+    foreign=True,
+)
+
+
+def all_signals() -> dict[str, Signal]:
+    """Return every signal of the catalogue by name."""
+    return {value.name: value for value in globals().values() if isinstance(value, Signal)}
