@@ -206,6 +206,7 @@ class Ports(Strict):
     demo_api: Port = 18080
     demo_worker: Port = 18081
     demo_redis: Port = 18079
+    demo_cache: Port = 18078
 
 
 class Settings(Strict):

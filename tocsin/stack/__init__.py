@@ -1,0 +1,1 @@
+"""Running the stack: which programs, with which configuration, in which order, and whether they are well."""
