@@ -1,4 +1,4 @@
-"""Where the parts of the running stack answer: loopback ports of the native stack unless the environment says otherwise.
+"""Where the parts of the running stack answer: loopback ports, unless the environment says otherwise.
 
 In containers each address comes as an environment variable, since there the parts have host names.
 """

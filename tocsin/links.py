@@ -1,4 +1,4 @@
-"""What rules, boards and messages must agree on beside signals: panel ids, dashboard uids and every address in a message."""
+"""What rules, boards and messages agree on beside signals: panel ids, dashboard uids, every address in a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the house stands: configuration folders and docs lie beside the packages, in a checkout and in the image alike."""
+"""Where the house stands: configuration and docs lie beside the packages, in a checkout and in the image alike."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """``tocsin.yaml``: one file that says what is watched and who is told, parsed once into typed settings."""
 
-from tocsin.settings.load import INBOX, Report, Tables, inspect, load
+from tocsin.settings.crosscheck import INBOX
+from tocsin.settings.load import Report, Tables, inspect, load
 from tocsin.settings.model import (
     DestinationSettings,
     Duration,

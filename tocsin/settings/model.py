@@ -236,11 +236,7 @@ class Settings(Strict):
     ports: Ports = Ports()
     # Filled by load(), not written in the file.
     source: Path = Field(default=Path("tocsin.yaml"), exclude=True, repr=False)
-
-    @property
-    def home(self) -> Path:
-        """The folder of the settings file: relative paths in it start here."""
-        return self.source.resolve().parent
+    home: Path = Field(default_factory=Path.cwd, exclude=True, repr=False)
 
     @property
     def data_dir(self) -> Path:

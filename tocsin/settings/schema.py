@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tocsin.settings.load import Tables, secret_fields
+from tocsin.settings.explain import secret_fields
+from tocsin.settings.load import Tables
 from tocsin.settings.model import Settings
 
 
@@ -15,7 +16,8 @@ def json_schema(tables: Tables) -> dict[str, Any]:
     """Return the schema as plain data; kinds become alternatives told apart by ``kind``."""
     schema = Settings.model_json_schema(by_alias=True)
     defs = schema.setdefault("$defs", {})
-    schema["properties"].pop("source", None)
+    for filled_by_load in ("source", "home"):
+        schema["properties"].pop(filled_by_load, None)
     schema["properties"]["targets"] = {"type": "array", "items": _alternatives(tables.targets, defs)}
     schema["properties"]["destinations"] = {
         "type": "object",
