@@ -209,7 +209,7 @@ def get(url: str, *, headers: Mapping[str, str] | None = None) -> bytes:
     return _ask(urllib.request.Request(url, headers=dict(headers or {})))
 
 
-def get_json(url: str, *, headers: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401  # JSON may be anything
+def get_json(url: str, *, headers: Mapping[str, str] | None = None) -> Any:  # JSON may be anything
     """Return the JSON of an address. Raises OSError for anything but 2xx."""
     return json.loads(get(url, headers=headers))
 
