@@ -1,0 +1,36 @@
+"""``tocsin exporter`` and ``tocsin router``: the long-running processes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from tocsin.cli.tables import load_settings
+from tocsin.endpoints import data_dir
+from tocsin.errors import ConfigError, Problem
+
+
+def exporter(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    from exporters.runtime import serve  # noqa: PLC0415  # the other commands do without its server
+
+    settings = load_settings(arguments.config)
+    listen = _listen(arguments.listen, settings.ports.exporter)
+    return serve(lambda: load_settings(arguments.config), listen, shard=arguments.shard)
+
+
+def router(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    from alert_router.app import serve  # noqa: PLC0415  # the other commands do without its server
+
+    settings = load_settings(arguments.config)
+    listen = _listen(arguments.listen, settings.ports.router)
+    return serve(lambda: load_settings(arguments.config), listen, data=data_dir(settings))
+
+
+def _listen(written: str | None, port: int) -> str:
+    if written is None:
+        return f"127.0.0.1:{port}"
+    if re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}", written):
+        return written
+    raise ConfigError([Problem("--listen", 0, "", f"{written!r} is not HOST:PORT", "write for example 127.0.0.1:8088")])
