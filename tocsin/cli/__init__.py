@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tocsin",
-        description="Watch queues, databases, caches and circuit breakers, and bring the right page to the right person.",
+        description="Watch queues, databases, caches and breakers, and bring the right page to the right person.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
