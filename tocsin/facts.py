@@ -16,7 +16,7 @@ from tocsin.signals import Signal
 from tocsin.thresholds import Resolved
 
 FactUnit = Literal["ratio", "seconds", "messages", "jobs", "lookups", "requests", "boolean", "per second"]
-Operator = Literal[">", "<", "/"]
+Operator = Literal[">", ">=", "<", "/"]
 
 
 @dataclass(frozen=True)
@@ -299,14 +299,15 @@ def by_limit(limit: Resolved) -> list[tuple[str, float]]:
     return [(others, limit.default), *special]
 
 
-def against(fact: Fact | str, operator: Operator, limit: Resolved, *, where: str = "") -> str:
+def against(fact: Fact | str, operator: Operator, limit: Resolved, *, where: str = "", slack: float = 0) -> str:
     """Set a fact against its limit, each target against its own: a comparison, or its share of the limit (``/``).
 
-    ``fact`` is a fact or a whole range function with one ``%s`` where the matchers go; ``where`` adds matchers.
+    ``fact`` is a fact or a whole range function with one ``%s`` where the matchers go; ``where`` adds matchers;
+    ``slack`` is taken off the limit (half an event where ``increase`` extrapolates).
     """
     shape = str(fact) if "%s" in str(fact) else f"{fact}%s"
     clauses = []
     for matchers, value in by_limit(limit):
         joined = ",".join(part for part in (where, matchers) if part)
-        clauses.append(f"{shape % (f'{{{joined}}}' if joined else '')} {operator} {number(value)}")
+        clauses.append(f"{shape % (f'{{{joined}}}' if joined else '')} {operator} {number(value - slack)}")
     return "\nor ".join(clauses)

@@ -35,7 +35,7 @@ def install_missing(names: Iterable[str], environ: Mapping[str, str]) -> list[st
     if os.geteuid() != 0:
         raise StackError(f"not found on this machine: {', '.join(missing)}", fix=f"sudo sh -c '{command}'")
     print(f"installing {', '.join(packages)} …", flush=True)
-    _apt(packages, environ)
+    apt_install(packages, environ)
     programs.forget()
     still = [name for name in missing if programs.find(name, environ) is None]
     if still:
@@ -43,7 +43,8 @@ def install_missing(names: Iterable[str], environ: Mapping[str, str]) -> list[st
     return packages
 
 
-def _apt(packages: list[str], environ: Mapping[str, str]) -> None:
+def apt_install(packages: list[str], environ: Mapping[str, str]) -> None:
+    """Install Debian packages in one call, as root. Raises StackError with apt's last words."""
     quiet = dict(environ) | {"DEBIAN_FRONTEND": "noninteractive"}
     lock = ["-o", "DPkg::Lock::Timeout=120"]
     install = ["apt-get", *lock, "install", "-y", "-q", "--no-install-recommends", *packages]
@@ -69,7 +70,7 @@ def check_ports(services: Iterable[Service], settings_file: Path) -> None:
         if holder is not None:
             taken.append(f"port {service.port} of {service.name} is taken{holder}")
     if taken:
-        fix = f"stop what holds it, or give the part another port: `ports:` in {settings_file} (docs/reference/settings.md)"
+        fix = f"stop what holds it, or give the part another port under `ports:` in {settings_file}"
         raise StackError("; ".join(taken), fix=fix)
 
 

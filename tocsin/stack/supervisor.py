@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 """Seconds before a dead child is started again: doubled at each death, forgotten after STEADY seconds of life."""
@@ -233,13 +233,26 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def main(run: Path) -> int:
     """Take the lock and supervise; 1 when another supervisor holds it."""
-    with (run / "supervisor.lock").open("w", encoding="utf-8") as lock:
+    with (run / "supervisor.lock").open("a", encoding="ascii") as lock:
+        if not _locked(lock):
+            return 1
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        Supervisor(run).loop()
+    return 0
+
+
+def _locked(lock: TextIO) -> bool:
+    """Try for a second: somebody who only asks whether a supervisor runs holds the lock for a moment too."""
+    for _ in range(20):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return 1
-        Supervisor(run).loop()
-    return 0
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 if __name__ == "__main__":
