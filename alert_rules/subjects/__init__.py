@@ -1,0 +1,1 @@
+"""The catalogue's alerts, one module per watched subject: each has ``alerts(settings)``."""

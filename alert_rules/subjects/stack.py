@@ -1,0 +1,295 @@
+"""The stack watches itself: exporter, router, delivery, disk, and the chain from a rule to the router."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from alert_rules import human
+from alert_rules.model import Alert, Case, Expected, bound, selector, with_cases
+from tocsin import facts
+from tocsin import signals as s
+from tocsin.settings import Settings
+from tocsin.thresholds import resolve
+
+_MINUTE = timedelta(minutes=1)
+_DAY = 86400
+_SIZE = 100_000_000_000
+_UP = s.UP.name
+
+
+def alerts(settings: Settings) -> tuple[Alert, ...]:
+    """Return the alerts about the stack itself with their cases."""
+    return (
+        _part_down(settings, "ExporterDown", "exporter", _EXPORTER),
+        _part_down(settings, "RouterDown", "router", _ROUTER),
+        _other_part_down(settings),
+        _delivery_stuck(settings),
+        _dead_letters(),
+        _disk_full(settings),
+        _disk_low(settings),
+        _watchdog(),
+        _watchdog_missing(settings),
+    )
+
+
+_EXPORTER = (
+    "The exporter does not answer: no target is watched",
+    "Prometheus cannot read the exporter. Until it is back, nothing new is known about any target.",
+)
+_ROUTER = (
+    "The alert router does not answer: pages do not leave",
+    "Prometheus cannot read the router. Alertmanager keeps the alerts and tries again.",
+)
+
+
+def _part_down(settings: Settings, name: str, job: str, texts: tuple[str, str]) -> Alert:
+    limit = resolve("target_down_seconds", settings)
+    hold = timedelta(seconds=limit.default)
+    at = hold + 3 * _MINUTE
+    alert = Alert(
+        name=name,
+        severity="critical",
+        signals=(),
+        labels=("job",),
+        expr=f'{facts.PART_UP}{{job="{job}"}} == 0',
+        query=selector(facts.PART_UP.name, ("job",)),
+        panel=("home", "parts"),
+        summary=texts[0],
+        description=texts[1],
+        value="no answer",
+        bound="1",
+        hold=hold,
+        limit=limit,
+    )
+    series = f'{_UP}{{job="{job}",instance="x"}}'
+    early = max(round(hold.total_seconds() / 15) - 1, 0)
+    fires = (Expected({"job": job}, "no answer"),)
+    return with_cases(
+        alert,
+        Case("fires when it does not answer", {series: "1x8 0x9999"}, at, fires),
+        Case("fires when it was never there", {f'{_UP}{{job="other",instance="x"}}': "1x9999"}, at, fires),
+        Case("quiet after a short restart", {series: f"1x8 0x{early} 1x9999"}, at),
+    )
+
+
+def _other_part_down(settings: Settings) -> Alert:
+    limit = resolve("target_down_seconds", settings)
+    hold = timedelta(seconds=limit.default)
+    at = hold + 3 * _MINUTE
+    alert = Alert(
+        name="StackPartDown",
+        severity="warning",
+        signals=(),
+        labels=("job",),
+        expr=f'{facts.PART_UP}{{job!~"exporter|router"}} == 0',
+        query=selector(facts.PART_UP.name, ("job",)),
+        panel=("home", "parts"),
+        summary="{{ $labels.job }} of the stack does not answer",
+        description="Prometheus cannot read this part of the stack. What it carries (logs, traces, host metrics, "
+        "notifications) is missing since then.",
+        value="no answer",
+        bound="1",
+        hold=hold,
+        limit=limit,
+    )
+    series = f'{_UP}{{job="loki",instance="x"}}'
+    early = max(round(hold.total_seconds() / 15) - 1, 0)
+    fires = (Expected({"job": "loki"}, "no answer"),)
+    return with_cases(
+        alert,
+        Case("fires when it does not answer", {series: "1x8 0x9999"}, at, fires),
+        Case("quiet after a short restart", {series: f"1x8 0x{early} 1x9999"}, at),
+        Case("quiet for what this stack does not run", {f'{_UP}{{job="loki",instance="x"}}': "1x9999"}, at),
+    )
+
+
+def _delivery_stuck(settings: Settings) -> Alert:
+    fact, limit = facts.UNDELIVERED_AGE, resolve("delivery_stuck_seconds", settings)
+    now = (int(limit.default) // 15 + 4) * 15
+    dead = {f'{s.ROUTER_DEAD_LETTERS}{{job="router"}}': "0x9999"}
+    oldest = f'{s.ROUTER_OLDEST_UNDELIVERED}{{job="router"}}'
+    at = timedelta(seconds=now)
+    alert = Alert(
+        name="RouterDeliveryStuck",
+        severity="critical",
+        signals=fact.sources,
+        labels=(),
+        expr=f"{fact} > {facts.number(limit.default)}",
+        query=fact.name,
+        panel=("home", "undelivered"),
+        summary="A page has waited {{ $value | humanizeDuration }} in the router for its delivery",
+        description="The router has accepted an alert that no destination on its route has taken yet. "
+        "It goes on trying; the inbox shows the page and why it is stuck.",
+        value="{{ $value | humanizeDuration }}",
+        bound=bound(limit),
+        limit=limit,
+    )
+    fires = (Expected({}, human.duration(limit.default + 1)),)
+    return with_cases(
+        alert,
+        Case("fires one second too late", {**dead, oldest: f"{now - limit.default - 1:g}x9999"}, at, fires),
+        Case("quiet at exactly the limit", {**dead, oldest: f"{now - limit.default:g}x9999"}, at),
+        Case("quiet when nothing waits", dead, at),
+    )
+
+
+def _dead_letters() -> Alert:
+    fact, letters = facts.NEW_DEAD_LETTERS, f'{s.ROUTER_DEAD_LETTERS}{{job="router"}}'
+    at = timedelta(minutes=10)
+    alert = Alert(
+        name="DeadLetters",
+        severity="warning",
+        signals=fact.sources,
+        labels=(),
+        expr=f"{fact} > 0",
+        query=fact.name,
+        panel=("home", "dead-letters"),
+        summary="{{ $value | humanize }} message(s) could not be delivered for good in the last hour",
+        description="A destination refused a message in a way that no retry can help: a wrong key, an archived "
+        "channel, an unknown address. The message is kept and was announced elsewhere.",
+        value="{{ $value | humanize }}",
+        bound="0",
+    )
+    return with_cases(
+        alert,
+        Case("fires on the first one", {letters: "0x20 1x9999"}, at, (Expected({}, "1"),)),
+        Case("quiet with old ones only", {letters: "7x9999"}, at),
+        Case("ends an hour after the last one", {letters: "0x20 1x9999"}, timedelta(minutes=70)),
+        Case("quiet when old ones are pruned", {letters: "7x20 2x9999"}, at),
+    )
+
+
+def _disk_full(settings: Settings) -> Alert:
+    fact, limit = facts.DISK_FULL_IN, resolve("disk_full_days", settings)
+    seconds = limit.default * _DAY
+    alert = Alert(
+        name="StackDiskFull",
+        severity="warning",
+        signals=(s.DISK_FREE, s.DISK_SIZE),
+        labels=(),
+        # Half free is far from full whatever the slope of six hours says.
+        expr=f"{fact} < {facts.number(seconds)}\nand {facts.DISK_FREE_RATIO} < 0.5",
+        query=fact.name,
+        panel=("home", "disk"),
+        summary="The stack's disk is full in {{ $value | humanizeDuration }} at this rate",
+        description="Extended from the last 6 hours. When it is full, Prometheus stops storing and the router must "
+        "refuse alerts, because it only accepts what is on disk.",
+        value="{{ $value | humanizeDuration }}",
+        bound=facts.number(seconds),
+        hold=timedelta(minutes=15),
+        limit=limit,
+    )
+    return with_cases(alert, *_disk_cases(seconds))
+
+
+def _disk_cases(seconds: float) -> list[Case]:
+    free, size = f'{s.DISK_FREE}{{job="router"}}', {f'{s.DISK_SIZE}{{job="router"}}': f"{_SIZE}x9999"}
+    step, at = timedelta(minutes=5), timedelta(hours=7)
+    start, left = int(_SIZE * 0.45), int(_SIZE * 0.4)
+
+    def falling(to_full: float, *, begin: int = start) -> str:
+        """Free space that lasts ``to_full`` seconds more at the time of judgement."""
+        slope = begin / (to_full + at.total_seconds()) * 300
+        return f"{begin}-{slope:.6f}x9999"
+
+    soon = seconds * 0.99
+    fires = (Expected({}, human.duration(round(soon))),)
+    return [
+        Case("fires when the line ends before the limit", {free: falling(soon), **size}, at, fires, step=step),
+        Case("quiet when it ends just after", {free: falling(seconds * 1.01), **size}, at, step=step),
+        Case("quiet on a steady disk", {free: f"{left}x9999", **size}, at, step=step),
+        Case(
+            "quiet in the first hours, which prove nothing",
+            {free: f"{left}-5000000x9999", **size},
+            timedelta(hours=2),
+            step=step,
+        ),
+        Case(
+            "quiet while more than half is free",
+            {free: f"{int(_SIZE * 0.9)}-{_SIZE // 4_000}x9999", **size},
+            at,
+            step=step,
+        ),
+    ]
+
+
+def _disk_low(settings: Settings) -> Alert:
+    fact, limit = facts.DISK_FREE_RATIO, resolve("disk_free_ratio", settings)
+    size = {f'{s.DISK_SIZE}{{job="router"}}': "10000x9999"}
+    free, at = f'{s.DISK_FREE}{{job="router"}}', timedelta(minutes=5)
+    under = limit.default * 10000 - 1
+    alert = Alert(
+        name="StackDiskLow",
+        severity="critical",
+        signals=fact.sources,
+        labels=(),
+        expr=f"{fact} < {facts.number(limit.default)}",
+        query=fact.name,
+        panel=("home", "disk-free"),
+        summary="Only {{ $value | humanizePercentage }} of the stack's disk is free",
+        description="When it is full, Prometheus stops storing and the router must refuse alerts, "
+        "because it only accepts what is on disk.",
+        value="{{ $value | humanizePercentage }}",
+        bound=bound(limit),
+        hold=_MINUTE,
+        limit=limit,
+    )
+    fires = (Expected({}, human.percent(under / 10000)),)
+    return with_cases(
+        alert,
+        Case("fires just below the limit", {free: f"{under:g}x9999", **size}, at, fires),
+        Case("quiet at exactly the limit", {free: f"{limit.default * 10000:g}x9999", **size}, at),
+    )
+
+
+def _watchdog() -> Alert:
+    alert = Alert(
+        name="Watchdog",
+        severity="info",
+        signals=(),
+        labels=(),
+        expr="vector(1)",
+        query="vector(1)",
+        panel=("home", "heartbeat"),
+        summary="The chain from rule to router works",
+        description="This alert always fires. The router takes it as a heartbeat and shows nobody; "
+        "when it stops coming, the chain is broken.",
+        value="alive",
+        bound="1",
+    )
+    any_series = {'up{job="prometheus",instance="x"}': "1x9999"}
+    always = Case("fires always", any_series, _MINUTE, (Expected({}, "alive"),))
+    return with_cases(alert, always)
+
+
+def _watchdog_missing(settings: Settings) -> Alert:
+    fact, limit = facts.HEARTBEAT_AGE, resolve("heartbeat_seconds", settings)
+    now = (int(limit.default) // 15 + 20) * 15
+    beat = f'{s.ROUTER_HEARTBEAT}{{job="router",source="alertmanager"}}'
+    at = timedelta(seconds=now)
+    source = {"source": "alertmanager"}
+    alert = Alert(
+        name="WatchdogMissing",
+        severity="critical",
+        signals=(s.ROUTER_HEARTBEAT,),
+        labels=(),
+        expr=f"{fact} > {facts.number(limit.default)}",
+        query=fact.name,
+        panel=("home", "heartbeat"),
+        summary="No heartbeat has reached the router for {{ "
+        "if gt $value 1e12 }}as long as is known{{ else }}{{ $value | humanizeDuration }}{{ end }}",
+        description="The watchdog alert always fires and should reach the router every minute. It does not: "
+        "between Prometheus, Alertmanager and the router something is broken, and pages may not arrive.",
+        value="{{ if gt $value 1e12 }}as long as is known{{ else }}{{ $value | humanizeDuration }}{{ end }}",
+        bound=bound(limit),
+        hold=2 * _MINUTE,
+        limit=limit,
+    )
+    late = (Expected(source, human.duration(limit.default + 150)),)
+    never = (Expected({}, "as long as is known"),)
+    return with_cases(
+        alert,
+        Case("fires when it stopped coming", {beat: f"{now - limit.default - 150:g}x9999"}, at, late),
+        Case("fires when it never came", {f'{_UP}{{job="router",instance="x"}}': "1x9999"}, at, never),
+        Case("quiet when the last one is at the limit", {beat: f"{now - limit.default:g}x9999"}, at),
+    )
