@@ -22,7 +22,7 @@ start here: `tocsin up`, then open the printed inbox address, then `tocsin break
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = getattr(
         importlib.import_module(f"tocsin.cli.{arguments.module}"), arguments.function
     )
@@ -42,21 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    whole = argparse.ArgumentParser(
         prog="tocsin",
         description="Watch queues, databases, caches and breakers, and bring the right page to the right person.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"tocsin {tocsin.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    whole.add_argument("--version", action="version", version=f"tocsin {tocsin.__version__}")
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
     _settings_commands(commands)
     _stack_commands(commands)
     _serving_commands(commands)
     _telling_commands(commands)
     _demo_commands(commands)
-    return parser
+    return whole
 
 
 _Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"

@@ -8,6 +8,7 @@ not a fault of the stack.
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,7 +47,14 @@ class Part:
 
 
 def fetch(url: str, timeout: float = 3.0) -> tuple[int, bytes]:
-    """GET an address of the stack, without proxies; raises OSError when nobody answers."""
+    """GET an address of the stack, without proxies; raises OSError when nobody answers.
+
+    ``tcp://HOST:PORT`` only connects: Redis has no readiness page.
+    """
+    if url.startswith("tcp://"):
+        host, _, port = url.removeprefix("tcp://").rpartition(":")
+        socket.create_connection((host, int(port)), timeout).close()
+        return 200, b""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout) as answer:
