@@ -180,6 +180,21 @@ EVENTS_MISSED = Signal(
     _QUEUE,
     "Gaps in the event stream: counters are low by what was trimmed.",
 )
+EXPORTER_TARGETS = Signal("tocsin_exporter_targets", "gauge", "targets", (), "Targets that this exporter watches.")
+EXPORTER_CONFIG_OK = Signal(
+    "tocsin_exporter_config_ok",
+    "gauge",
+    "boolean",
+    (),
+    "1 when the last (re)load of the settings was taken; 0 while an older configuration runs on.",
+)
+EXPORTER_CONFIG_TIMESTAMP = Signal(
+    "tocsin_exporter_config_timestamp_seconds",
+    "gauge",
+    "unix seconds",
+    (),
+    "When the running configuration was loaded.",
+)
 
 # The router itself: no ``target`` label.
 ROUTER_ACCEPTED = Signal(
