@@ -10,9 +10,13 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import tocsin
 from tocsin.errors import ConfigError, StackError, TocsinError
+
+if TYPE_CHECKING:
+    _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EPILOG = """\
 exit codes: 0 ok, 1 findings, 2 wrong usage
@@ -58,9 +62,6 @@ def parser() -> argparse.ArgumentParser:
     _telling_commands(commands)
     _demo_commands(commands)
     return whole
-
-
-_Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add(commands: _Commands, name: str, where: str, about: str, more: str = "") -> argparse.ArgumentParser:

@@ -13,7 +13,8 @@ from alert_rules import catalogue
 from exporters.table import SOURCES
 from tocsin import cli, signals
 from tocsin.cli.tables import tables
-from tocsin.settings import json_schema
+from tocsin.cli.telling import plain
+from tocsin.settings import Settings, format_duration, json_schema
 from tocsin.stack.pins import PINS
 from tocsin.thresholds import THRESHOLDS
 
@@ -26,12 +27,12 @@ file. An editor that knows YAML schemas finds ours in `docs/reference/tocsin.sch
 """
 
 
-def reference_pages() -> dict[str, str]:
+def reference_pages(settings: Settings) -> dict[str, str]:
     """Return every generated page of docs/reference by file name."""
     return {
         "settings.md": _settings(),
         "metrics.md": _metrics(),
-        "alerts.md": _alerts(),
+        "alerts.md": _alerts(settings),
         "commands.md": _commands(),
         "versions.md": _versions(),
     }
@@ -90,7 +91,7 @@ def _short(value: object) -> str:
 
 def _type(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:  # noqa: PLR0911  # one line per shape reads best
     if "$ref" in field:
-        return field["$ref"].rpartition("/")[2]
+        return str(field["$ref"]).rpartition("/")[2]
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "const" in field:
@@ -125,15 +126,16 @@ def _metrics() -> str:
     return "\n".join([_NOTE, "# Metrics\n", intro, _table(head, rows)])
 
 
-def _alerts() -> str:
+def _alerts(settings: Settings) -> str:
     rows = [
         (
-            f"[{alert.name}](../runbooks/{alert.name}.md)",
+            f"[{alert.name}](../runbooks/{alert.runbook}.md)",
             alert.severity,
-            f"`{alert.threshold}`" if alert.threshold else "",
-            alert.summary,
+            f"`{alert.limit.threshold.name}`" if alert.limit else "",
+            format_duration(alert.hold) if alert.hold else "at once",
+            plain(alert.summary),
         )
-        for alert in catalogue()
+        for alert in catalogue(settings)
     ]
     numbers = [
         (f"`{t.name}`", f"{t.value:g}", t.unit, f"{t.minimum:g} to {t.maximum:g}", t.source)
@@ -143,7 +145,7 @@ def _alerts() -> str:
         [
             _NOTE,
             "# Alerts and thresholds\n",
-            _table(("alert", "severity", "threshold", "what it says"), rows),
+            _table(("alert", "severity", "threshold", "fires after", "what it says"), rows),
             "## Thresholds\n",
             "Change one under `thresholds:` in the settings, for all targets or for some.\n",
             _table(("name", "built in", "unit", "bounds", "where the number comes from"), numbers),

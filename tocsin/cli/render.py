@@ -12,7 +12,11 @@ from tocsin.cli.tables import load_settings, tables
 from tocsin.paths import HOUSE
 from tocsin.settings import Settings, json_schema
 from tocsin.stack import render as rendering
-from tocsin.stack.lifecycle import want
+from tocsin.stack.addresses import IN_CONTAINERS, addresses
+from tocsin.stack.configs import COMPOSE_PARTS, render_configs
+from tocsin.stack.lifecycle import layout_of, want
+from tocsin.stack.private import write_secrets
+from tocsin.stack.programs import OTLP_RECEIVER
 
 
 def render(arguments: argparse.Namespace) -> int:
@@ -25,6 +29,8 @@ def render(arguments: argparse.Namespace) -> int:
             print(f"not up to date: {path}")
         print(f"{len(stale)} file(s) differ; run `tocsin render`" if stale else "everything rendered is up to date")
         return 1 if stale else 0
+    if IN_CONTAINERS in os.environ:
+        write_secrets(settings, layout_of(settings, os.environ))
     for root, files in folders.items():
         rendering.write_files(files, root)
     print("\n".join(f"wrote {path}" for path in stale) or "everything rendered is up to date")
@@ -33,7 +39,7 @@ def render(arguments: argparse.Namespace) -> int:
 
 def is_house_file(config: Path) -> bool:
     """Say whether this is the committed demo configuration, whose output is committed too."""
-    return config.resolve() == HOUSE / "tocsin.yaml"
+    return config.resolve() == HOUSE / "tocsin.yaml" and IN_CONTAINERS not in os.environ
 
 
 def committed_files(settings: Settings) -> dict[Path, Mapping[str, str]]:
@@ -49,10 +55,16 @@ def committed_files(settings: Settings) -> dict[Path, Mapping[str, str]]:
     return {
         HOUSE / "alert_rules" / "generated": below("rules/"),
         HOUSE / "dashboards" / "generated": below("dashboards/"),
-        HOUSE / "docs" / "reference": reference_pages() | {"tocsin.schema.json": schema},
+        HOUSE / "docs" / "reference": reference_pages(settings) | {"tocsin.schema.json": schema},
     }
 
 
 def _rendered_files(settings: Settings) -> dict[Path, Mapping[str, str]]:
-    wanted = want(settings, os.environ)
-    return {wanted.layout.rendered: wanted.files}
+    if IN_CONTAINERS not in os.environ:
+        wanted = want(settings, os.environ)
+        return {wanted.layout.rendered: wanted.files}
+    layout = layout_of(settings, os.environ)
+    where = addresses(settings, os.environ)
+    features = frozenset({OTLP_RECEIVER})  # the pinned image has it
+    configs = render_configs(settings, layout, where, parts=COMPOSE_PARTS, features=features)
+    return {layout.rendered: rendering.render_shared(settings) | configs | rendering.accepted_copy(settings)}

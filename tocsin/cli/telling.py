@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import re
 
 import alert_router
 from alert_rules import catalogue
@@ -12,8 +13,13 @@ from tocsin.cli.tables import load_settings
 from tocsin.endpoints import data_dir, endpoints
 from tocsin.errors import StackError
 from tocsin.paths import HOUSE
-from tocsin.settings import INBOX, parse_duration
-from tocsin.thresholds import resolve
+from tocsin.settings import INBOX, format_duration, parse_duration
+
+
+def plain(template: str) -> str:
+    """Show a Prometheus template to people: ``{{ $labels.queue }}`` → ``<queue>``."""
+    named = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"<\1>", template)
+    return re.sub(r"\{\{ \$value[^}]*\}\}", "<value>", named)
 
 
 def send_test(arguments: argparse.Namespace) -> int:
@@ -59,10 +65,8 @@ def silence_list(arguments: argparse.Namespace) -> int:
         print(json.dumps(silences, indent=2))
         return 0
     for silence in silences:
-        matchers = " ".join(silence["matchers"])
-        print(
-            f"{silence['id'][:8]}  until {silence['ends_at']}  {matchers}  {silence['created_by']}: {silence['comment']}"
-        )
+        matchers, who = " ".join(silence["matchers"]), silence["created_by"]
+        print(f"{silence['id'][:8]}  until {silence['ends_at']}  {matchers}  {who}: {silence['comment']}")
     if not silences:
         print("nothing is silenced")
     return 0
@@ -77,20 +81,22 @@ def silence_expire(arguments: argparse.Namespace) -> int:
 
 def explain(arguments: argparse.Namespace) -> int:
     """Print what an alert means here: severity, number in force, and its runbook."""
-    alerts = {alert.name: alert for alert in catalogue()}
+    settings = load_settings(arguments.config)
+    alerts = {alert.name: alert for alert in catalogue(settings)}
     if arguments.alert is None:
         for alert in alerts.values():
-            print(f"{alert.name:<28} {alert.severity:<9} {alert.summary}")
+            print(f"{alert.name:<28} {alert.severity:<9} {plain(alert.summary)}")
         return 0
     if arguments.alert not in alerts:
         raise StackError(f"there is no alert {arguments.alert!r}", fix=f"choose one of {', '.join(alerts)}")
     alert = alerts[arguments.alert]
-    print(f"{alert.name} ({alert.severity}): {alert.summary}")
-    if alert.threshold:
-        number = resolve(alert.threshold, load_settings(arguments.config))
-        others = "".join(f", {value:g} for {target}" for target, value in number.targets.items())
-        print(f"threshold {alert.threshold}: {number.default:g} {number.threshold.unit}{others}")
-        print(f"  why this number: {number.threshold.source}")
-    page = HOUSE / "docs" / "runbooks" / f"{alert.name}.md"
+    print(f"{alert.name} ({alert.severity}): {plain(alert.summary)}\n{alert.description}")
+    if (limit := alert.limit) is not None:
+        others = "".join(f", {value:g} for {target}" for target, value in limit.targets.items())
+        print(f"threshold {limit.threshold.name}: {limit.default:g} {limit.threshold.unit}{others}")
+        print(f"  why this number: {limit.threshold.source}")
+    if alert.hold:
+        print(f"fires after {format_duration(alert.hold)} of this")
+    page = HOUSE / "docs" / "runbooks" / f"{alert.runbook}.md"
     print(f"\n{page.read_text(encoding='utf-8')}" if page.exists() else "")
     return 0

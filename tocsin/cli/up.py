@@ -14,6 +14,7 @@ from tocsin.paths import HOUSE
 from tocsin.settings import Settings
 from tocsin.stack import lifecycle, native, preflight
 from tocsin.stack.mode import Mode, choose_mode
+from tocsin.stack.service import Layout
 from tocsin.stack.status import Part
 
 
@@ -83,10 +84,10 @@ def clean(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _layout_without_settings(arguments: argparse.Namespace) -> lifecycle.Layout:
+def _layout_without_settings(arguments: argparse.Namespace) -> Layout:
     override = os.environ.get("TOCSIN_DATA_DIR")
     folder = arguments.config.resolve().parent
-    return lifecycle.Layout((folder / override if override else folder / ".tocsin").resolve())
+    return Layout((folder / override if override else folder / ".tocsin").resolve())
 
 
 def _install(settings: Settings) -> None:

@@ -21,7 +21,9 @@ from tocsin.endpoints import data_dir, endpoints
 from tocsin.errors import StackError
 from tocsin.settings import Settings
 from tocsin.stack import native, preflight, render
+from tocsin.stack.addresses import native_addresses
 from tocsin.stack.configs import render_configs
+from tocsin.stack.private import write_secrets
 from tocsin.stack.servers import server_services
 from tocsin.stack.service import Layout, Service
 from tocsin.stack.status import Part, Probe, inspect_stack
@@ -64,11 +66,9 @@ def want(settings: Settings, environ: Mapping[str, str]) -> Wanted:
     layout = layout_of(settings, environ)
     found = native.find_programs(settings, environ)
     services = [*server_services(settings, layout, found.programs), *native.python_services(settings, layout, found)]
-    files = (
-        render.render_shared(settings)
-        | render_configs(settings, layout, found.programs)
-        | render.accepted_copy(settings)
-    )
+    where = native_addresses(settings)
+    configs = render_configs(settings, layout, where, parts=found.parts, features=found.features)
+    files = render.render_shared(settings) | configs | render.accepted_copy(settings)
     return Wanted(settings, layout, found, files, services)
 
 
@@ -117,7 +117,7 @@ def start(wanted: Wanted, environ: Mapping[str, str], *, wait: float) -> list[Pa
     layout = wanted.layout
     preflight.check_disk(layout)
     preflight.check_ports(wanted.services, wanted.settings.source)
-    native.ensure_secrets(layout)
+    write_secrets(wanted.settings, layout)
     preflight.check_configs(render.stage_files(wanted.files, layout), environ)
     render.write_files(wanted.files, layout.rendered)
     _write_run(wanted)
@@ -218,6 +218,7 @@ def apply(wanted: Wanted, environ: Mapping[str, str]) -> Changes:
         return changes
     preflight.check_configs(render.stage_files(wanted.files, layout), environ)
     preflight.check_ports([s for s in wanted.services if _moved(before.get(s.name), s)], wanted.settings.source)
+    write_secrets(wanted.settings, layout)
     render.write_files(wanted.files, layout.rendered)
     if before != after:
         _replan(wanted, before, after, changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from pathlib import Path
 
 from tocsin.settings import Settings
 from tocsin.stack import programs
+from tocsin.stack.otlp import DISTRO, otlp_environment
 from tocsin.stack.programs import OTLP_RECEIVER, Program
+from tocsin.stack.servers import PROGRAM_PARTS, features_of, parts_of, pipelines_of
 from tocsin.stack.service import Layout, Service
 from tocsin.stack.supervisor import Entry
-
-OPTIONAL = ("prometheus-node-exporter", "otelcol-contrib", "loki", "tempo", "grafana")
-"""Programs that the stack uses when they are found and names as absent when not."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +24,15 @@ class Found:
     programs: Mapping[str, Program]
     absent: Mapping[str, str]
 
-    def has(self, name: str) -> bool:
-        """Say whether a program was found."""
-        return name in self.programs
+    @property
+    def parts(self) -> frozenset[str]:
+        """The optional parts that will run."""
+        return parts_of(self.programs)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What the Prometheus that will run can do."""
+        return features_of(self.programs)
 
 
 def required_programs(settings: Settings) -> tuple[str, ...]:
@@ -39,11 +43,11 @@ def required_programs(settings: Settings) -> tuple[str, ...]:
 
 def find_programs(settings: Settings, environ: Mapping[str, str]) -> Found:
     """Look for every program that this configuration can use."""
-    wanted = (*required_programs(settings), "promtool", "amtool", *OPTIONAL)
+    wanted = (*required_programs(settings), "promtool", "amtool", *PROGRAM_PARTS)
     found = {name: program for name in wanted if (program := programs.find(name, environ)) is not None}
-    absent = {name: programs.where_to_get(name) for name in wanted if name not in found}
+    absent = {PROGRAM_PARTS.get(name, name): programs.where_to_get(name) for name in wanted if name not in found}
     prometheus = found.get("prometheus")
-    if prometheus is not None and "otelcol-contrib" in found and OTLP_RECEIVER not in prometheus.features:
+    if prometheus is not None and pipelines_of(found) and OTLP_RECEIVER not in prometheus.features:
         absent["metrics by OTLP"] = (
             f"Prometheus {prometheus.version} has no OTLP receiver, so the Collector carries logs and traces only; "
             + programs.where_to_get("prometheus").rpartition("elsewhere ")[2]
@@ -60,8 +64,8 @@ def stack_environment(settings: Settings, layout: Layout, found: Found) -> dict[
         "PYTHONUNBUFFERED": "1",
     }
     optional = {
-        "prometheus-node-exporter": {"TOCSIN_NODE_EXPORTER_URL": ports.node_exporter},
-        "otelcol-contrib": {
+        "node-exporter": {"TOCSIN_NODE_EXPORTER_URL": ports.node_exporter},
+        "collector": {
             "TOCSIN_COLLECTOR_URL": ports.collector_http,
             "TOCSIN_COLLECTOR_HEALTH_URL": ports.collector_health,
         },
@@ -69,32 +73,16 @@ def stack_environment(settings: Settings, layout: Layout, found: Found) -> dict[
         "tempo": {"TOCSIN_TEMPO_URL": ports.tempo},
         "grafana": {"TOCSIN_GRAFANA_URL": ports.grafana},
     }
-    for program, addresses in optional.items():
-        if found.has(program):
+    for part, addresses in optional.items():
+        if part in found.parts:
             here |= {name: f"http://127.0.0.1:{port}" for name, port in addresses.items()}
     return here
-
-
-def telemetry_environment(settings: Settings, service: str, *, metrics: bool) -> dict[str, str]:
-    """Return what the OpenTelemetry distro reads at start; http/protobuf with short delays loses least."""
-    return {
-        "OTEL_SERVICE_NAME": service,
-        "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=tocsin,deployment.environment.name=local",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{settings.ports.collector_http}",
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_TRACES_EXPORTER": "otlp",
-        "OTEL_LOGS_EXPORTER": "otlp",
-        "OTEL_METRICS_EXPORTER": "otlp" if metrics else "none",
-        "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
-        "OTEL_BSP_SCHEDULE_DELAY": "1000",
-        "OTEL_PYTHON_EXCLUDED_URLS": "/-/,/metrics,/probe,/discover,/health",
-    }
 
 
 def python_services(settings: Settings, layout: Layout, found: Found) -> list[Service]:
     """Return our own processes: exporter, router and, in the demo profile, the platform that they watch."""
     shared = stack_environment(settings, layout, found)
-    traced = found.has("otelcol-contrib")
+    pipelines = pipelines_of(found.programs)
     ports = settings.ports
     config = str(layout.rendered / "tocsin.yaml")
 
@@ -103,10 +91,9 @@ def python_services(settings: Settings, layout: Layout, found: Found) -> list[Se
     ) -> Service:
         argv = (sys.executable, "-m", *arguments, "--listen", f"127.0.0.1:{port}")
         env = dict(shared)
-        if traced:
-            argv = (str(Path(sys.executable).with_name("opentelemetry-instrument")), *argv)
-            demo_metrics = arguments[0] == "demo" and "metrics by OTLP" not in found.absent
-            env |= telemetry_environment(settings, name, metrics=demo_metrics)
+        if pipelines:
+            argv = (str(Path(sys.executable).with_name(DISTRO)), *argv)
+            env |= otlp_environment(name, f"http://127.0.0.1:{ports.collector_http}", pipelines)
         url = f"http://127.0.0.1:{port}"
         reload_url = f"{url}/-/reload" if watches else None
         return Service(name, argv, port, f"{url}{ready}", env, watches, reload_url)
@@ -154,13 +141,3 @@ def plan_entries(services: Sequence[Service], layout: Layout, files: Mapping[str
 def reads(service: Service, path: str) -> bool:
     """Say whether a service reads a rendered file."""
     return any(path == watch or (watch.endswith("/") and path.startswith(watch)) for watch in service.watches)
-
-
-def ensure_secrets(layout: Layout) -> None:
-    """Make this stack's random secrets once; they stay until the data directory goes."""
-    layout.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path in (layout.router_token, layout.secrets / "grafana_admin_password"):
-        if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(os.urandom(32).hex())

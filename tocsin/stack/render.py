@@ -10,38 +10,13 @@ from pathlib import Path
 import alert_rules
 import dashboards
 from exporters.table import SOURCES
-from tocsin import signals
 from tocsin.settings import Settings
 from tocsin.stack.service import Layout
 
-_SELF_MADE = (
-    signals.TARGET_UP,
-    signals.COLLECTOR_SUCCESS,
-    signals.COLLECTOR_DURATION,
-    signals.SCRAPE_ERRORS,
-    signals.SERIES_FOLDED,
-    signals.ROUTER_ACCEPTED,
-    signals.ROUTER_DELIVERIES,
-    signals.ROUTER_DEAD_LETTERS,
-    signals.ROUTER_OLDEST_UNDELIVERED,
-    signals.ROUTER_DELIVERY_SECONDS,
-    signals.ROUTER_HEARTBEAT,
-    signals.DISK_FREE,
-    signals.DISK_SIZE,
-    signals.UP,
-    signals.ALERTS,
-)
-"""What every stack has, whatever it watches."""
-
 
 def produced_signals(settings: Settings) -> frozenset[str]:
-    """Return the names of the signals that have a producer in this configuration."""
-    names = {signal.name for signal in _SELF_MADE}
-    for target in settings.targets:
-        names |= {signal.name for signal in SOURCES[target.kind].signals}
-    if settings.scrape:
-        names.add(signals.HTTP_SERVER_DURATION.name)
-    return frozenset(names)
+    """Return the names of the signals that this configuration's targets produce."""
+    return frozenset(signal.name for target in settings.targets for signal in SOURCES[target.kind].signals)
 
 
 def render_rules(settings: Settings) -> dict[str, str]:

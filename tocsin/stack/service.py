@@ -62,3 +62,5 @@ class Service:
     reload_url: str | None = None
     reload_signal: bool = False
     stop_seconds: float = 10.0
+    more_ports: tuple[int, ...] = ()
+    """Further ports that it listens on, beside ``port``."""

@@ -5,8 +5,6 @@ The last way out goes to those destinations of the settings that Alertmanager ca
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,10 +26,12 @@ _TEXT = (
 
 SecretFile = Callable[[str, Secret], str]
 """Name of a field and its secret → the file that Alertmanager reads it from."""
+NativeConfig = tuple[str, dict[str, Any]]
+"""Key of a receiver, such as ``slack_configs``, and one entry under it."""
 
 
 def alertmanager_yml(settings: Settings, layout: Layout, where: Addresses) -> str:
-    """Return alertmanager.yml for one stack. Secrets are named by their files, see ``write_secret_files``."""
+    """Return alertmanager.yml for one stack. Secrets are named by their files."""
     tree = relocate(yaml.safe_load(read_base(_BASE)), where)
     times = settings.intervals
     tree["route"] |= {
@@ -42,7 +42,7 @@ def alertmanager_yml(settings: Settings, layout: Layout, where: Addresses) -> st
     for receiver in tree["receivers"]:
         for webhook in receiver["webhook_configs"]:
             webhook["http_config"]["authorization"]["credentials_file"] = str(layout.router_token)
-    native = _native_configs(settings, layout)
+    native = _native_configs(settings, lambda name, field, secret: _secret_path(layout, name, field, secret))
     if native:
         receiver = next(receiver for receiver in tree["receivers"] if receiver["name"] == _RECEIVER)
         receiver |= native
@@ -52,55 +52,42 @@ def alertmanager_yml(settings: Settings, layout: Layout, where: Addresses) -> st
     return write_yaml(tree, _BASE)
 
 
-def write_secret_files(settings: Settings, layout: Layout) -> None:
-    """Write the secrets that came from the environment into files that only this user may read.
+def secrets_from_environment(settings: Settings, layout: Layout) -> dict[Path, str]:
+    """Return what must be written to files (see ``private``) because Alertmanager reads secrets from files only.
 
-    Alertmanager reads secrets from files only; those that have a file already stay where they are.
+    Secrets that have a file already stay where they are.
     """
-    wanted: dict[Path, str] = {}
+    from_environment: dict[Path, str] = {}
 
-    def note(name: str, field: str, secret: Secret) -> str:
+    def note(name: str, field: str, secret: Secret) -> Path:
         path = _secret_path(layout, name, field, secret)
         if secret.path is None:
-            wanted[path] = secret.get()
-        return str(path)
+            from_environment[path] = secret.get()
+        return path
 
-    for name, destination in way_out(settings).items():
-        _native(destination, lambda field, secret, name=name: note(name, field, secret))  # type: ignore[misc]
-    for path, value in wanted.items():
-        write_private(path, value)
-
-
-def write_private(path: Path, value: str) -> None:
-    """Write a file of mode 600 in one step; a file that holds the value already is left alone."""
-    with contextlib.suppress(OSError):
-        if path.read_text(encoding="utf-8") == value:
-            return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(value)
-    part.replace(path)
+    _native_configs(settings, note)
+    return from_environment
 
 
 def way_out(settings: Settings) -> dict[str, DestinationSettings]:
-    """Return the destinations of the last way out: those that critical pages go to, else all that Alertmanager knows."""
+    """Return the destinations of the last way out: those that critical pages go to, else all that it can speak to."""
     able = {name: item for name, item in settings.destinations.items() if item.kind in _KINDS}
     critical = next((route for route in settings.routes if route.match.holds({"severity": "critical"})), None)
     told = {name: able[name] for name in critical.to if name in able} if critical else {}
     return told or able
 
 
-def _native_configs(settings: Settings, layout: Layout) -> dict[str, list[dict[str, Any]]]:
+def _native_configs(
+    settings: Settings, secret_path: Callable[[str, str, Secret], Path]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the receiver's entries; ``secret_path`` takes destination, field and secret."""
     out: dict[str, list[dict[str, Any]]] = {}
     for name, destination in way_out(settings).items():
 
-        def path(field: str, secret: Secret, name: str = name) -> str:
-            return str(_secret_path(layout, name, field, secret))
+        def secret_file(field: str, secret: Secret, name: str = name) -> str:
+            return str(secret_path(name, field, secret))
 
-        key, config = _native(destination, path)
+        key, config = _KINDS[destination.kind](destination, secret_file)
         out.setdefault(key, []).append(config)
     return out
 
@@ -109,11 +96,7 @@ def _secret_path(layout: Layout, name: str, field: str, secret: Secret) -> Path:
     return secret.path.absolute() if secret.path else layout.secrets / f"destination-{name}-{field}"
 
 
-def _native(destination: DestinationSettings, secret_file: SecretFile) -> tuple[str, dict[str, Any]]:
-    return _KINDS[destination.kind](destination, secret_file)
-
-
-def _slack(settings: Any, secret_file: SecretFile) -> tuple[str, dict[str, Any]]:  # noqa: ANN401  # see _KINDS
+def _slack(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN401  # see _KINDS
     credentials = secret_file("token", settings.token)
     return "slack_configs", {
         # With a bot token the address is that of the method, and the token goes into the header.
@@ -126,7 +109,7 @@ def _slack(settings: Any, secret_file: SecretFile) -> tuple[str, dict[str, Any]]
     }
 
 
-def _pagerduty(settings: Any, secret_file: SecretFile) -> tuple[str, dict[str, Any]]:  # noqa: ANN401  # see _KINDS
+def _pagerduty(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN401  # see _KINDS
     return "pagerduty_configs", {
         "routing_key_file": secret_file("routing_key", settings.routing_key),
         "url": settings.events_url,
@@ -136,7 +119,7 @@ def _pagerduty(settings: Any, secret_file: SecretFile) -> tuple[str, dict[str, A
     }
 
 
-def _email(settings: Any, secret_file: SecretFile) -> tuple[str, dict[str, Any]]:  # noqa: ANN401  # see _KINDS
+def _email(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN401  # see _KINDS
     config = {
         "to": ", ".join(settings.to),
         "from": settings.sender,
@@ -152,7 +135,7 @@ def _email(settings: Any, secret_file: SecretFile) -> tuple[str, dict[str, Any]]
     return "email_configs", config
 
 
-_KINDS: dict[str, Callable[[Any, SecretFile], tuple[str, dict[str, Any]]]] = {
+_KINDS: dict[str, Callable[[Any, SecretFile], NativeConfig]] = {
     "slack": _slack,
     "pagerduty": _pagerduty,
     "email": _email,
