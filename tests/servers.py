@@ -24,8 +24,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tocsin.settings import Ports
 from tocsin.stack import programs
 from tocsin.stack.programs import Program
+from tocsin.stack.service import Service
 
 T = TypeVar("T")
 
@@ -96,6 +98,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_ports() -> dict[str, int]:
+    """Return a free port for every key of ``ports:`` in the settings."""
+    return {name: free_port() for name in Ports.model_fields}
+
+
 def start(
     name: str,
     argv: list[str | Path],
@@ -137,6 +144,13 @@ def _is_ready(server: Server, ready: str | None) -> bool:
             return True
     get(ready if "://" in ready else server.url + ready)
     return True
+
+
+def start_service(service: Service, folder: Path) -> Server:
+    """Start one service of the native stack as it is described, with its log in ``folder``."""
+    return start(
+        service.name, list(service.argv), folder=folder, port=service.port, ready=service.ready_url, env=service.env
+    )
 
 
 def start_prometheus(program: Program, folder: Path, config: str, *flags: str, port: int | None = None) -> Server:
@@ -183,6 +197,13 @@ def start_redis(program: Program, folder: Path, *flags: str, port: int | None = 
         *("--save", "", "--appendonly", "no", *flags),
     ]
     return start("redis", argv, folder=folder, port=port, ready=None)
+
+
+def write_tree(files: Mapping[str, str], root: Path) -> None:
+    """Write texts by their paths under ``root``."""
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
 
 
 def eventually(check: Callable[[], T], *, timeout: float = 20.0, every: float = 0.1) -> T:
