@@ -16,7 +16,7 @@ import tocsin
 from tocsin.errors import ConfigError, StackError, TocsinError
 
 if TYPE_CHECKING:
-    _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+    _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # has no public name
 
 _EPILOG = """\
 exit codes: 0 ok, 1 findings, 2 wrong usage

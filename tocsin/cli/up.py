@@ -23,7 +23,7 @@ def up(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config)
     layout = lifecycle.layout_of(settings, os.environ)
     running = lifecycle.supervisor_pid(layout) is not None
-    mode = choose_mode() if arguments.mode == "auto" else Mode(arguments.mode, "as asked with --mode")
+    mode = choose_mode(os.environ) if arguments.mode == "auto" else Mode(arguments.mode, "as asked with --mode")
     if mode.kind == "compose" and not running:
         return _compose_up(mode)
     with lifecycle.exclusive(layout):
@@ -41,7 +41,7 @@ def reload(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config)
     layout = lifecycle.layout_of(settings, os.environ)
     if lifecycle.supervisor_pid(layout) is None:
-        if choose_mode().kind == "compose":
+        if choose_mode(os.environ).kind == "compose":
             return _compose("up", "-d", "--force-recreate", "init", "exporter", "router", "prometheus", "alertmanager")
         raise StackError("the stack is not running", fix="start it with `make up`")
     with lifecycle.exclusive(layout):
@@ -55,7 +55,7 @@ def down(arguments: argparse.Namespace) -> int:
         if lifecycle.stop(layout):
             print(f"stopped; the data is kept in {layout.data}")
             return 0
-    if choose_mode().kind == "compose":
+    if choose_mode(os.environ).kind == "compose":
         return _compose("down")
     print("nothing was running")
     return 0

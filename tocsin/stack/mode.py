@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,19 +17,22 @@ class Mode:
     reason: str
 
 
-def choose_mode(timeout: float = 10.0) -> Mode:
+def choose_mode(environ: Mapping[str, str], timeout: float = 10.0) -> Mode:
     """Ask docker; a client on the PATH proves nothing."""
-    if shutil.which("docker") is None:
+    if shutil.which("docker", path=environ.get("PATH")) is None:
         return Mode("native", "there is no docker on this machine")
-    if not _answers(("docker", "info"), timeout):
+    if not _answers(("docker", "info"), environ, timeout):
         return Mode("native", "docker is there but no engine answers (`docker info` failed)")
-    if not _answers(("docker", "compose", "version"), timeout):
+    if not _answers(("docker", "compose", "version"), environ, timeout):
         return Mode("native", "an engine answers but the compose plugin does not (`docker compose version` failed)")
-    return Mode("compose", "a Docker engine and the compose plugin answer")
+    return Mode("compose", "a Docker engine and the compose plugin both answer")
 
 
-def _answers(command: Sequence[str], timeout: float) -> bool:
+def _answers(command: Sequence[str], environ: Mapping[str, str], timeout: float) -> bool:
     try:
-        return subprocess.run(command, capture_output=True, timeout=timeout, check=False).returncode == 0
+        return (
+            subprocess.run(command, capture_output=True, env=dict(environ), timeout=timeout, check=False).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -29,7 +29,7 @@ def install_missing(names: Iterable[str], environ: Mapping[str, str]) -> list[st
     if not missing:
         return []
     command = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(packages)}"
-    if shutil.which("apt-get") is None:
+    if shutil.which("apt-get", path=environ.get("PATH")) is None:
         hints = "; ".join(programs.where_to_get(name) for name in missing)
         raise StackError(f"not found on this machine: {', '.join(missing)}", fix=hints)
     if os.geteuid() != 0:
