@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,8 +100,10 @@ def free_port() -> int:
 
 
 def free_ports() -> dict[str, int]:
-    """Return a free port for every key of ``ports:`` in the settings."""
-    return {name: free_port() for name in Ports.model_fields}
+    """Return a free port for every key of ``ports:`` in the settings, all different."""
+    with ExitStack() as held:
+        sockets = {name: held.enter_context(socket.create_server(("127.0.0.1", 0))) for name in Ports.model_fields}
+        return {name: int(server.getsockname()[1]) for name, server in sockets.items()}
 
 
 def start(
