@@ -135,6 +135,7 @@ def _values(settings: Settings, layout: Layout, where: Addresses) -> dict[str, s
         "PROMETHEUS_URL": where.url("prometheus"),
         "ALERTMANAGER_URL": where.url("alertmanager"),
         "SCRAPE_INTERVAL": format_duration(settings.intervals.scrape),
+        "STACK_INTERVAL": format_duration(max(settings.intervals.scrape, _OWN_INTERVAL)),
         "DASHBOARDS": str(layout.rendered / "dashboards"),
         "LOKI_URL": where.url("loki"),
         "LOKI_DATA": str(layout.store("loki")),
