@@ -5,6 +5,8 @@ from __future__ import annotations
 from alert_rules import table
 from alert_rules.model import Alert
 from alert_rules.prove import proofs
+from alert_rules.slo import groups_of, objectives
+from alert_rules.slo.recording import Objective
 from alert_rules.write import rule_file
 from tocsin.settings import Settings
 
@@ -27,5 +29,20 @@ def render(settings: Settings, produced: frozenset[str]) -> dict[str, str]:
             files = list(dict.fromkeys(name for name in ("targets", "stack", subject) if name in groups))
             names = [f"{name}.rules.yml" for name in files]
             out |= proofs(group.alerts, names, settings.external_url, subject=subject)
+    out |= _slo_files(settings)
     out["thresholds.rules.yml"] = rule_file([table.thresholds(loaded)], settings.external_url)
+    return out
+
+
+def _slo_files(settings: Settings) -> dict[str, str]:
+    out: dict[str, str] = {}
+    by_service: dict[str, list[Objective]] = {}
+    for objective in objectives(settings):
+        by_service.setdefault(objective.spec.service, []).append(objective)
+    for service, its in by_service.items():
+        groups = [group for objective in its for group in groups_of(objective, settings)]
+        subject = f"slo-{service}"
+        out[f"{subject}.rules.yml"] = rule_file(groups, settings.external_url)
+        alerts = [alert for group in groups for alert in group.alerts]
+        out |= proofs(alerts, [f"{subject}.rules.yml"], settings.external_url, subject=subject)
     return out

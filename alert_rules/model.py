@@ -18,23 +18,29 @@ DEFAULT_STEP = timedelta(seconds=15)
 
 @dataclass(frozen=True)
 class Expected:
-    """One alert that must fire: its labels beside ``alertname`` and ``severity``, and its value as people read it."""
+    """One alert that must fire: its labels beside ``alertname`` and ``severity``, and its value as people read it.
+
+    ``alert`` names the rule where several share an alert's name; None is the rule that the case belongs to.
+    """
 
     labels: Mapping[str, str]
     value: str
+    alert: Alert | None = None
 
 
 @dataclass(frozen=True)
 class Case:
     """One promtool case: series from time zero every ``step``, a moment, and the alerts that fire then.
 
-    No expected alert: the rule must be quiet. ``x9999`` in a series means "until after the moment".
+    No expected alert: the rule must be quiet; None: only ``samples`` are looked at, expressions with the value that
+    each must have then. ``x9999`` in a series means "until after the moment".
     """
 
     name: str
     series: Mapping[str, str]
     at: timedelta
-    expected: tuple[Expected, ...] = ()
+    expected: tuple[Expected, ...] | None = ()
+    samples: Mapping[str, float] = field(default_factory=dict)
     step: timedelta = DEFAULT_STEP
 
 
@@ -44,6 +50,7 @@ class Alert:
 
     ``signals`` are the ones without which the rule is not loaded; ``labels`` identify the thing that is in trouble;
     ``panel`` is (board, key); ``query`` is the fact or expression to graph; ``bound`` is the line drawn on it.
+    ``extra`` are further labels, ``notes`` further annotations; both win over the built-in ones.
     """
 
     name: str
@@ -60,12 +67,14 @@ class Alert:
     hold: timedelta = NO_HOLD
     limit: Resolved | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    explained_by: str = ""
     cases: tuple[Case, ...] = ()
 
     @property
     def runbook(self) -> str:
-        """The runbook's path in the house."""
-        return f"docs/runbooks/{self.name}.md"
+        """The name of the page that explains the alert: its own, unless it is one of a kind."""
+        return self.explained_by or self.name
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,10 @@ def held(*terms: Term) -> str:
 
     The last known values count for 15 minutes at most, and only while the target is known to be unreadable.
     """
+    # Not the recorded series: groups run at their own moments, and one moment in between would end the page.
     now = _all(terms, "%s")
     last = _all(terms, "last_over_time(%s[15m:15s])")
-    return f"{now}\nor (\n{_indent(last)}\n) and on (target) {facts.TARGET_READABLE} == 0"
+    return f"{now}\nor (\n{_indent(last)}\n) and on (target) (\n{_indent(facts.TARGET_READABLE.expr)}\n) == 0"
 
 
 def _all(terms: tuple[Term, ...], shape: str) -> str:

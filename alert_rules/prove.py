@@ -34,27 +34,34 @@ def proofs(alerts: Sequence[Alert], rule_files: Sequence[str], external_url: str
 
 def _test(alert: Alert, case: Case, external_url: str) -> dict[str, Any]:
     steps = int(case.at / case.step) + 2
-    return {
+    when = format_duration(case.at)
+    out: dict[str, Any] = {
         "name": f"{alert.name}: {case.name}",
         "interval": format_duration(case.step),
         "input_series": [
             {"series": series, "values": values.replace("x9999", f"x{steps}")} for series, values in case.series.items()
         ],
-        "alert_rule_test": [
-            {
-                "eval_time": format_duration(case.at),
-                "alertname": alert.name,
-                "exp_alerts": [_expected(alert, expected, external_url) for expected in case.expected],
-            }
-        ],
     }
+    if case.expected is not None:
+        firing = [_expected(each.alert or alert, each, external_url) for each in case.expected]
+        out["alert_rule_test"] = [{"eval_time": when, "alertname": alert.name, "exp_alerts": firing}]
+    if case.samples:
+        # The comparison stands in the query: promtool 2.42 compares exactly, and quotients round.
+        checks = [(f"abs({expr} - ({value!r})) < bool 1e-6", 1) for expr, value in case.samples.items()]
+        out["promql_expr_test"] = [
+            {"expr": f"sum({expr})", "eval_time": when, "exp_samples": [{"labels": "{}", "value": one}]}
+            for expr, one in checks
+        ]
+    return out
 
 
 def _expected(alert: Alert, expected: Expected, external_url: str) -> dict[str, Any]:
+    labels = {"severity": alert.severity, **alert.extra, **expected.labels}
+    whole = Expected(labels, expected.value)
     return {
-        "exp_labels": {"severity": alert.severity, **alert.extra, **expected.labels},
+        "exp_labels": labels,
         "exp_annotations": {
-            name: expand(text, alert.value, expected) for name, text in annotate(alert, external_url).items()
+            name: expand(text, alert.value, whole) for name, text in annotate(alert, external_url).items()
         },
     }
 
