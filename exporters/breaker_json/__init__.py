@@ -1,0 +1,1 @@
+"""Circuit breakers that an application publishes as JSON health."""

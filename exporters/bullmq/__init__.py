@@ -1,0 +1,1 @@
+"""BullMQ: job queues in Redis."""

@@ -1,0 +1,1 @@
+"""Small clients that sources share: each speaks one protocol over one kept connection."""

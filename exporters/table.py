@@ -1,0 +1,25 @@
+"""The sources that Tocsin can watch: one line each in ``SOURCES``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import exporters.breaker_json.families as cb_families
+import exporters.breaker_json.read as cb
+import exporters.bullmq.families as bq_families
+import exporters.bullmq.read as bq
+import exporters.redis.families as rd_families
+import exporters.redis.read as rd
+from exporters.model import Source
+
+_ALL = (
+    Source(
+        "bullmq", bq.BullmqSettings, bq_families.SIGNALS, bq.BullmqReader, bq_families.families, bq_families.FOLDING
+    ),
+    Source("redis", rd.RedisSettings, rd_families.SIGNALS, rd.RedisReader, rd_families.families),
+    Source("breaker-json", cb.BreakerSettings, cb_families.SIGNALS, cb.BreakerReader, cb_families.families),
+)
+
+SOURCES: Mapping[str, Source] = MappingProxyType({source.kind: source for source in _ALL})
+"""Sources by the ``kind`` of tocsin.yaml."""
