@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
@@ -25,7 +25,7 @@ GROUP_ID_DIGITS = 12
 """48 bits: a million groups collide with a probability of 0.2 %, and a person can still read it aloud."""
 
 
-class BadWebhook(TocsinError):
+class WebhookError(TocsinError):
     """The body is not an Alertmanager webhook of version 4; the text says why."""
 
 
@@ -89,23 +89,23 @@ def group_id(receiver: str, labels: Mapping[str, str]) -> str:
 
 
 def parse_webhook(body: bytes) -> Snapshot:
-    """Read a webhook body. Unknown keys are fine (newer Alertmanagers add some). Raises BadWebhook."""
+    """Read a webhook body. Unknown keys are fine (newer Alertmanagers add some). Raises WebhookError."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
         msg = f"the body is not JSON ({type(error).__name__})"
-        raise BadWebhook(msg) from None
+        raise WebhookError(msg) from None
     if not isinstance(data, dict):
         msg = "the body is JSON but not an object"
-        raise BadWebhook(msg)
+        raise WebhookError(msg)
     if str(data.get("version")) != "4":
         msg = f"the body is not an Alertmanager webhook of version 4 (version is {str(data.get('version'))[:20]!r})"
-        raise BadWebhook(msg)
+        raise WebhookError(msg)
     try:
         return _snapshot(data)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         msg = f"the body is not a complete webhook of version 4 ({type(error).__name__}: {str(error)[:80]})"
-        raise BadWebhook(msg) from None
+        raise WebhookError(msg) from None
 
 
 def _snapshot(data: Mapping[str, Any]) -> Snapshot:
@@ -113,50 +113,53 @@ def _snapshot(data: Mapping[str, Any]) -> Snapshot:
     if not alerts:
         msg = "no alerts in it"
         raise ValueError(msg)
-    labels = _texts(data["groupLabels"])
-    return build(
-        alerts,
+    sender = Sender(
         receiver=str(data["receiver"]),
-        labels=labels,
+        labels=_texts(data["groupLabels"]),
         group_key=str(data["groupKey"]),
         truncated=int(data.get("truncatedAlerts") or 0),
     )
+    return build(alerts, sender)
 
 
-def build(
-    alerts: Iterable[Alert],
-    *,
-    receiver: str,
-    labels: Mapping[str, str],
-    extra: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> Snapshot:
-    """Make a snapshot from at least one alert; everything that follows from the alerts is computed here.
+@dataclass(frozen=True)
+class Sender:
+    """Who speaks about which group: what a snapshot has beside its alerts."""
 
-    ``more`` are further fields of the snapshot: ``group_key``, ``truncated``, ``origin``.
-    """
+    receiver: str
+    labels: Mapping[str, str]
+    group_key: str = ""
+    truncated: int = 0
+    origin: Origin = "alertmanager"
+    news: str = ""
+    """Makes two snapshots with the same alerts differ, when the sender has more to say about them."""
+
+
+def build(alerts: Iterable[Alert], sender: Sender) -> Snapshot:
+    """Make a snapshot from at least one alert; everything that follows from the alerts is computed here."""
     firing_first = sorted(alerts, key=lambda alert: alert.status != "firing")
     firing = [alert for alert in firing_first if alert.status == "firing"]
     relevant = firing or firing_first
     common = _common(firing_first)
-    ident = group_id(receiver, labels)
+    ident = group_id(sender.receiver, sender.labels)
+    name = sender.labels.get("alertname") or common.get("alertname") or relevant[0].labels.get("alertname", "Alert")
     return Snapshot(
         group_id=ident,
-        receiver=receiver,
-        group_key=more.pop("group_key", "") or ident,
-        labels=dict(labels),
+        receiver=sender.receiver,
+        group_key=sender.group_key or ident,
+        labels=dict(sender.labels),
         common=common,
-        alertname=labels.get("alertname") or common.get("alertname") or relevant[0].labels.get("alertname", "Alert"),
+        alertname=name,
         severity=_highest(alert.labels.get("severity", "") for alert in relevant),
         status="firing" if firing else "resolved",
         alerts=tuple(firing_first[:KEPT_ALERTS]),
         firing=len(firing),
         resolved=len(firing_first) - len(firing),
-        truncated=more.pop("truncated", 0),
-        key=_key(ident, firing_first, more.pop("news", "")),
+        truncated=sender.truncated,
+        key=_key(ident, firing_first, sender.news),
         since=min(alert.starts for alert in relevant),
         ended=None if firing else max((alert.ends or alert.starts) for alert in firing_first),
-        **more,
+        origin=sender.origin,
     )
 
 
@@ -216,7 +219,7 @@ class Announcement:
     severity: str
     starts: float
     ends: float | None = None
-    news: str = field(default="")
+    news: str = ""
     """Changes when the announcement is worth an update."""
 
     def snapshot(self, *, origin: Origin = "router") -> Snapshot:
@@ -230,4 +233,4 @@ class Announcement:
             ends=self.ends,
             fingerprint=group_id("tocsin", labels),
         )
-        return build([alert], receiver="tocsin", labels=labels, origin=origin, news=self.news)
+        return build([alert], Sender("tocsin", labels, origin=origin, news=self.news))

@@ -1,0 +1,90 @@
+"""The one HTTP client: the only module that imports httpx, so that another library is one file's change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+import httpx
+
+from tocsin.errors import Transient
+
+DEFAULT_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    json: Any
+    """The parsed body, or None when it is not JSON."""
+
+
+class HttpClient:
+    """A small HTTP client with pooled connections. ``transport`` is the seam for tests."""
+
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        # No proxy from the environment for loopback neighbours is httpx's own rule; redirects are never followed,
+        # because they would carry credentials elsewhere.
+        self._client = httpx.AsyncClient(timeout=timeout, transport=transport, follow_redirects=False)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: object = None,
+        params: Mapping[str, str | int | float] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request and read the whole answer, whatever its status. Raises Transient when there is none."""
+        try:
+            response = await self._client.request(
+                method, url, json=json, params=cast("dict[str, str]", params), headers=headers
+            )
+        except httpx.TimeoutException as error:
+            raise Transient("timeout", f"no answer in time ({type(error).__name__})") from None
+        except httpx.HTTPError as error:
+            secure = "SSL" in str(error) or "certificate" in str(error)
+            raise Transient(
+                "tls" if secure else "network", f"no connection ({type(error).__name__}: {_plain(error)})"
+            ) from None
+        return Answer(response.status_code, response.headers, response.text, _json(response))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _plain(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else "no detail"
+
+
+def _json(response: httpx.Response) -> object:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """Return the ``Retry-After`` header in seconds from now, in either of its two forms; None without one."""
+    written = headers.get("retry-after") or headers.get("Retry-After")
+    if not written:
+        return None
+    if written.strip().replace(".", "", 1).isdigit():
+        return float(written)
+    try:
+        moment = parsedate_to_datetime(written)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    current = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+    return max(0.0, (moment - current).total_seconds())

@@ -1,0 +1,1 @@
+"""The router's web side: the webhook, the inbox and its pages, the JSON list, health and metrics."""
