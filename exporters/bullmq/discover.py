@@ -52,14 +52,14 @@ class Discovery:
         self._next = 0.0
 
     async def current(self) -> Found:
-        """Return the known queues; only before the first success this waits, and raises what went wrong."""
+        """Return the known queues; this waits, and raises what went wrong, only while none is known."""
         if self._task is not None and self._task.done():
             self._collect(self._task)
         if self._task is None and (self._found is None or self._clock() >= self._next):
             self._task = asyncio.create_task(self._look())
-        if self._found is None and self._task is not None:
+        if self._task is not None and (self._found is None or not self._found.names):
             # The look may take longer than this scrape; it goes on for the next one.
-            await asyncio.shield(self._task)
+            await asyncio.wait([self._task])
             self._collect(self._task)
         assert self._found is not None
         return self._found

@@ -31,13 +31,16 @@ _PLAIN: tuple[tuple[Signal, str], ...] = (
     (signals.CACHE_CONNECTIONS_MAX, "maxclients"),
     (signals.CACHE_REJECTED, "rejected_connections"),
 )
+_ROLES = {"master": "primary", "slave": "replica"}
+"""Redis' words and those of everybody else."""
 
 
 def families(snapshot: RedisSnapshot) -> Sequence[Family]:
     """Shape one INFO into families."""
     info = snapshot.info
     system = "valkey" if info.get("server_name") == "valkey" else "redis"
-    labels = (system, label_text(info.get("role", "unknown")))
+    role = info.get("role", "unknown")
+    labels = (system, _ROLES.get(role, label_text(role)))
     out = [Family(signals.CACHE_REQUESTS, _requests(info, labels))]
     for signal, name in _PLAIN:
         value = _number(info, name)

@@ -21,6 +21,8 @@ class Folded:
 
     families: Sequence[Family]
     members: int = 0
+    names: Sequence[str] = ()
+    """The families that were folded."""
 
 
 @dataclass
@@ -44,7 +46,8 @@ class Folder:
         folded = sizes.keys() - self._kept.keys()
         before, self._last = self._last, {}
         out = [self._fold_family(family, folded, before) for family in families]
-        return Folded([family for family in out if family.rows], len(folded))
+        names = [f.signal.name for f in families if _index(f, self.folding.label) is not None]
+        return Folded([family for family in out if family.rows], len(folded), names)
 
     def _members(self, families: Sequence[Family]) -> dict[str, float]:
         """Members with their sizes: what the first family that names them says, added up."""

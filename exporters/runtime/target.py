@@ -12,7 +12,7 @@ from typing import get_args
 from exporters.guard import translate
 from exporters.model import Family, Part, Reader, Snapshot, Source, label_text
 from exporters.runtime.fold import Folder
-from tocsin import signals, telemetry
+from tocsin import signals
 from tocsin.errors import TargetError, TargetReason
 from tocsin.settings import TargetSettings
 
@@ -95,11 +95,10 @@ class Target:
     async def _read(self, budget: float) -> Scrape:
         started = self.clock()
         try:
-            with telemetry.span("exporter.read", {"tocsin.target": self.name, "tocsin.kind": self.source.kind}):
-                if self._reader is None:
-                    self._reader = self.source.open(self.settings)
-                snapshot = await asyncio.wait_for(self._reader.read(), budget)
-                families = list(self.source.families(snapshot))
+            if self._reader is None:
+                self._reader = self.source.open(self.settings)
+            snapshot = await asyncio.wait_for(self._reader.read(), budget)
+            families = list(self.source.families(snapshot))
         except Exception as error:  # noqa: BLE001  # the guard: whatever a read raises becomes a bounded reason
             scrape = self._failed(translate(error), error, self.clock() - started)
         else:
@@ -113,17 +112,17 @@ class Target:
         for part in snapshot.parts:
             if part.reason is not None:
                 self._errors[part.reason] += 1
-        folded = 0
+        folded: Sequence[Family] = ()
         if self._folder is not None:
             shaped = self._folder.fold(families)
-            families, folded = list(shaped.families), shaped.members
+            families = list(shaped.families)
+            if shaped.members:
+                folded = [Family(signals.SERIES_FOLDED, [((name,), shaped.members) for name in shaped.names])]
         own = self._own(1, snapshot.parts, duration)
-        if folded and self._folder is not None:
-            own.append(Family(signals.SERIES_FOLDED, [((self._folder.folding.label,), folded)]))
         if snapshot.version:
             row = ((self.source.kind, label_text(snapshot.version)), 1)
             own.append(Family(signals.TARGET_INFO, [row]))
-        return Scrape(self.name, [*families, *own], None, duration, snapshot.parts)
+        return Scrape(self.name, [*families, *own, *folded], None, duration, snapshot.parts)
 
     def _failed(self, error: TargetError, cause: Exception, duration: float) -> Scrape:
         self.missed_deadline = error.reason == "timeout"
