@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context, attach, detach
 from pythonjsonlogger.json import JsonFormatter
 
 _TRACER_NAME = "tocsin"
@@ -52,9 +53,42 @@ def setup_logging(service: str, *, level: int = logging.INFO, stream: TextIO | N
 
 
 @contextlib.contextmanager
-def span(name: str, attributes: Mapping[str, str | int | float | bool] | None = None) -> Iterator[None]:
-    """Run a block inside a span; without an SDK this is a no-op."""
-    with trace.get_tracer(_TRACER_NAME).start_as_current_span(name, attributes=attributes):
+def span(
+    name: str,
+    attributes: Mapping[str, str | int | float | bool] | None = None,
+    *,
+    parent: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Run a block inside a span; without an SDK this is a no-op.
+
+    ``parent`` is what ``carrier`` returned elsewhere: the span then continues that trace instead of the current one.
+    """
+    context = None if parent is None else propagate.extract(parent, context=Context())
+    token = None if context is None else attach(context)
+    try:
+        with trace.get_tracer(_TRACER_NAME).start_as_current_span(name, attributes=attributes):
+            yield
+    finally:
+        if token is not None:
+            detach(token)
+
+
+def carrier() -> dict[str, str]:
+    """Return the current trace as text to send along with a piece of work (``traceparent``); empty outside of one."""
+    out: dict[str, str] = {}
+    propagate.inject(out)
+    return out
+
+
+@contextlib.contextmanager
+def untraced() -> Iterator[None]:
+    """Run a block whose calls make no spans of their own: polling, which nobody wants to read about."""
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        yield
+        return
+    from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  # only traced runs need it
+
+    with suppress_instrumentation():
         yield
 
 
