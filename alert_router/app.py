@@ -22,7 +22,8 @@ from alert_router.clockwork import Clockwork
 from alert_router.core import Router
 from alert_router.ledger import LedgerError, reads
 from alert_router.page import make_page
-from alert_router.render import TEMPLATES, iso
+from alert_router.render import TEMPLATES
+from alert_router.text import iso
 from alert_router.web import actions, intake, pages
 from alert_router.web.security import SecurityHeaders
 from tocsin.errors import ConfigError, StackError
@@ -41,6 +42,7 @@ def serve(load: Callable[[], Settings], listen: str, *, data: Path) -> int:
     Raises ConfigError for a bad file at the start, and StackError for a taken port or a taken ledger.
     """
     setup_logging("router")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # our own lines say more about start and stop
     bound = bind(listen)
     router = Router(load, data=data, token=router_token(data / "secrets" / "router_token"))
     router.listen_host = listen.rpartition(":")[0].strip("[]")

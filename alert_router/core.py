@@ -112,9 +112,18 @@ class Router:
         book = self._book
         accepted = await self.ledger.run(lambda connection: accept(connection, arrival, book))
         self.dispatcher.wake(accepted.wake)
+        if accepted.result == "stored":
+            self._count_local(snapshot, accepted)
         about = {"group": accepted.group_id, "alertname": snapshot.alertname, "generation": accepted.generation}
         _log.info("router.accepted", extra={**about, "result": accepted.result, "kind": accepted.kind})
         return accepted
+
+    def _count_local(self, snapshot: Snapshot, accepted: Accepted) -> None:
+        """The commit was the delivery to the inbox and its like."""
+        for name in self._book.local:
+            self.meters.delivery(name, "delivered")
+            if accepted.kind == "fired":
+                self.meters.took(name, self.seams.clock() - snapshot.since)
 
     async def heartbeat(self, source: str) -> None:
         """Note that the watchdog alert came: the whole way from Prometheus to here works."""

@@ -11,8 +11,8 @@ from random import Random
 from alert_router.ledger import Job, Outcome
 from alert_router.notifiers.base import SEND_SECONDS, Notifier, Outgoing, Receipt
 from alert_router.page import Event, Page, Site, make_page
-from alert_router.render import SIZES
 from alert_router.retry import next_backoff
+from alert_router.text import SIZES
 from tocsin.errors import DeliveryError, Permanent, RateLimited, TooLarge, Transient
 
 _log = logging.getLogger(__name__)

@@ -123,7 +123,7 @@ class Lane:
             around = Surroundings(shared.site, shared.seams.clock, shared.seams.random)
             outcome = await attempt(job, self._notifier, around)
             finished = await self._write_down(job, outcome)
-            self._count(job, outcome)
+            self._count(job, outcome, finished.state)
             about |= {"result": outcome.result, "detail": outcome.detail, "state": finished.state}
             if outcome.result == "delivered":
                 _log.info("router.delivered", extra=about)
@@ -144,8 +144,8 @@ class Lane:
                 await ledger.run(lambda connection: requeue(connection, job.delivery, outcome.at + BUG_RETRY_SECONDS))
                 return Finished("pending")
 
-    def _count(self, job: Job, outcome: Outcome) -> None:
-        self._shared.meters.delivery(self.name, outcome.result)
+    def _count(self, job: Job, outcome: Outcome, state: str) -> None:
+        self._shared.meters.delivery(self.name, "superseded" if state == "superseded" else outcome.result)
         if outcome.result == "delivered" and job.kind == "fired":
             self._shared.meters.took(self.name, outcome.at - job.snapshot.since)
 

@@ -21,11 +21,11 @@ class Meters(Collector):
     """Counts accepted webhooks and deliveries, and shows them with the ledger's totals as Prometheus families."""
 
     def __init__(self) -> None:
-        self._accepted: Counter[str] = Counter(dict.fromkeys(("stored", "duplicate", "quarantined"), 0))
-        self._accepted |= {"refused": 0, "unavailable": 0}
+        # A counter that is absent until the first event cannot be seen to rise: all results begin at 0.
+        self._accepted = dict.fromkeys(("stored", "duplicate", "quarantined", "refused", "unavailable"), 0)
         self._deliveries: Counter[tuple[str, str]] = Counter()
         self._seconds: dict[str, list[float]] = {}
-        self._sums: Counter[str] = Counter()
+        self._sums: dict[str, float] = {}
         self._ledger: sqlite3.Connection | None = None
         self._data: Path | None = None
 
@@ -47,7 +47,7 @@ class Meters(Collector):
         buckets = signals.ROUTER_DELIVERY_SECONDS.buckets
         counts = self._seconds.setdefault(destination, [0.0] * (len(buckets) + 1))
         counts[next((i for i, bound in enumerate(buckets) if seconds <= bound), len(buckets))] += 1
-        self._sums[destination] += seconds  # type: ignore[assignment]  # Counter sums floats as well
+        self._sums[destination] = self._sums.get(destination, 0.0) + seconds
 
     def text(self) -> bytes:
         """Return all families in Prometheus' text format."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
@@ -72,19 +69,3 @@ def _json(response: httpx.Response) -> object:
         return response.json()
     except ValueError:
         return None
-
-
-def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Return the ``Retry-After`` header in seconds from now, in either of its two forms; None without one."""
-    written = headers.get("retry-after") or headers.get("Retry-After")
-    if not written:
-        return None
-    if written.strip().replace(".", "", 1).isdigit():
-        return float(written)
-    try:
-        moment = parsedate_to_datetime(written)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    current = datetime.fromtimestamp(time.time() if now is None else now, UTC)
-    return max(0.0, (moment - current).total_seconds())

@@ -6,11 +6,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alert_router.page import Page
-from alert_router.render import Renderer, Size
+from alert_router.text import Size
 from tocsin.settings import DestinationSettings
+
+if TYPE_CHECKING:
+    from alert_router.render import Renderer
 
 SEND_SECONDS = 30.0
 """Longest time for one attempt, all its calls together."""
@@ -53,11 +58,17 @@ class Notifier(Protocol):
         """Let connections go."""
 
 
+def _renderer() -> Renderer:
+    from alert_router.render import Renderer  # noqa: PLC0415  # Jinja2: only who sends needs it, not who lists kinds
+
+    return Renderer()
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a notifier gets from outside: seams for tests, and the renderer."""
 
-    renderer: Renderer = field(default_factory=Renderer)
+    renderer: Renderer = field(default_factory=_renderer)
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -80,3 +91,18 @@ class NotifierKind:
     """Messages that may be under way at once."""
     local: bool = False
     """Delivered by the ledger's commit; nothing is sent."""
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return the ``Retry-After`` header in seconds from now, in either of its two forms; None without one."""
+    written = headers.get("retry-after") or headers.get("Retry-After")
+    if not written:
+        return None
+    if written.strip().replace(".", "", 1).isdigit():
+        return float(written)
+    try:
+        moment = parsedate_to_datetime(written)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from alert_router.notifiers.base import NotifierKind, Outgoing, Receipt, Tools
-from alert_router.render import cut
+from alert_router.text import cut
 from tocsin.errors import DeliveryError, Permanent, TooLarge, Transient
 from tocsin.settings import DestinationSettings, Port, Secret
 

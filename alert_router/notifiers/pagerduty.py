@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from alert_router.notifiers.base import NotifierKind, Outgoing, Receipt, Tools
-from alert_router.outbound import Answer, HttpClient, retry_after
+from alert_router.notifiers.base import NotifierKind, Outgoing, Receipt, Tools, retry_after
 from alert_router.page import Page
-from alert_router.render import cut, iso, one_line
+from alert_router.text import cut, iso, one_line
 from tocsin.errors import Permanent, RateLimited, TooLarge, Transient
 from tocsin.settings import DestinationSettings, HttpBase, Secret
+
+if TYPE_CHECKING:
+    from alert_router.outbound import Answer, HttpClient
 
 SUMMARY_CHARACTERS = 1024
 BODY_BYTES = 512 * 1024
@@ -134,6 +136,8 @@ def _details(page: Page) -> dict[str, Any]:
 
 
 def _open(_name: str, settings: PagerDutySettings, tools: Tools) -> PagerDutyNotifier:
+    from alert_router.outbound import HttpClient  # noqa: PLC0415  # httpx: only who sends needs it
+
     return PagerDutyNotifier(settings, tools, HttpClient())
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from alert_router.notifiers.base import NotifierKind, Outgoing, Receipt, Tools
-from alert_router.outbound import retry_after
+from alert_router.notifiers.base import NotifierKind, Outgoing, Receipt, Tools, retry_after
 from alert_router.page import Page
-from alert_router.render import cut, mrkdwn
+from alert_router.text import cut, mrkdwn
 from tocsin.errors import DeliveryError, Permanent, RateLimited, TooLarge, Transient
 from tocsin.settings import DestinationSettings, HttpBase, Secret
 

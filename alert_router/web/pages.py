@@ -19,6 +19,7 @@ from alert_router.ledger import reads
 from alert_router.ledger.reads import DeliveryView, GroupView
 from alert_router.page import Event, Page, duration, make_page
 from alert_router.prometheus import query_range
+from alert_router.text import moment
 from alert_router.web.security import form_token
 from tocsin.errors import StackError
 from tocsin.links import grafana_panel_url
@@ -156,7 +157,7 @@ async def dead_letters(request: Request) -> Response:
 def page(router: Router, template: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401  # template values
     """Render one of the pages with what all of them know."""
     now = router.seams.clock()
-    common: dict[str, Any] = {"now": now, "moment": lambda at: render.moment(at, now), "describe": describe}
+    common: dict[str, Any] = {"now": now, "moment": lambda at: moment(at, now), "describe": describe}
     text = render.html(template, {**common, **values})
     return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"})
 
