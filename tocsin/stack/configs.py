@@ -25,6 +25,15 @@ PARTS: frozenset[str] = frozenset({"node-exporter", "collector", "loki", "tempo"
 COMPOSE_PARTS: frozenset[str] = PARTS - {"node-exporter"}
 """What plain ``docker compose up`` starts; the node exporter has a profile of its own."""
 
+HOST_PROFILE = "host"
+"""The compose profile that adds the node exporter."""
+
+
+def compose_parts(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the optional parts that compose starts with these profiles (``COMPOSE_PROFILES``, comma separated)."""
+    return PARTS if HOST_PROFILE in environ.get("COMPOSE_PROFILES", "").split(",") else COMPOSE_PARTS
+
+
 _PROMETHEUS = "prometheus/prometheus.yml"
 _STACK_JOBS = {"node": "node-exporter", "collector": "collector", "loki": "loki", "tempo": "tempo"}
 _OWN_JOBS = {"prometheus", "alertmanager", *_STACK_JOBS}

@@ -6,9 +6,8 @@ Everything binds loopback and keeps its data under the stack's one data director
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
-from tocsin.settings import Settings, format_duration
+from tocsin.settings import Settings
 from tocsin.stack.addresses import native_addresses
 from tocsin.stack.configs import collector_pipelines
 from tocsin.stack.private import grafana_password
@@ -24,7 +23,9 @@ PROGRAM_PARTS: dict[str, str] = {
 }
 """Optional part by its program."""
 
-_SHORTEST_RESEND, _LONGEST_RESEND = timedelta(seconds=5), timedelta(seconds=15)
+RESEND_DELAY = "--rules.alert.resend-delay=5s"
+"""An alert that fires before Alertmanager is known comes back only after this long (by default a minute). It is also a
+quarter of the time that an alert outlives a Prometheus that was killed, so not as short as can be."""
 
 
 def parts_of(programs: Mapping[str, Program]) -> frozenset[str]:
@@ -78,9 +79,6 @@ _ALWAYS = frozenset({"prometheus", "alertmanager"})
 
 def _prometheus(settings: Settings, layout: Layout, program: Program) -> Service:
     where, kept = native_addresses(settings), settings.retention.metrics
-    # An alert that fires before Alertmanager is known comes back only after this long (the default is a minute). It is
-    # also a quarter of the time that an alert outlives a Prometheus that was killed, so not as short as can be.
-    resend = max(_SHORTEST_RESEND, min(settings.intervals.evaluate, _LONGEST_RESEND))
     argv = [
         str(program.path),
         f"--config.file={layout.rendered / 'prometheus' / 'prometheus.yml'}",
@@ -91,7 +89,7 @@ def _prometheus(settings: Settings, layout: Layout, program: Program) -> Service
         "--web.enable-lifecycle",  # POST /-/reload; loopback only
         "--web.enable-remote-write-receiver",  # Tempo's generator writes span metrics here
         "--enable-feature=exemplar-storage",
-        f"--rules.alert.resend-delay={format_duration(resend)}",
+        RESEND_DELAY,
         "--log.level=warn",
     ]
     if OTLP_RECEIVER in program.features:
