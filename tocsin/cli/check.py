@@ -67,8 +67,9 @@ def _connect(settings: Settings, timeout: float) -> list[Reached]:
         )
 
     def destination(name: str) -> Reached:
-        tried = try_destination(name, settings, timeout=timeout)
-        return Reached("destination", name, settings.destinations[name].kind, tried.ok, tried.detail)
+        tried = try_destination(name, settings.destinations[name], timeout=timeout)
+        said = tried.detail if tried.up else f"{tried.reason}: {tried.detail}"
+        return Reached("destination", name, tried.kind, tried.up, said)
 
     with ThreadPoolExecutor(max_workers=16) as pool:
         return [*pool.map(target, settings.targets), *pool.map(destination, settings.destinations)]

@@ -6,14 +6,17 @@ import argparse
 import getpass
 import json
 import re
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import alert_router
+from alert_router.alertmanager import Silence
 from alert_rules import catalogue
 from tocsin.cli.tables import load_settings
-from tocsin.endpoints import data_dir, endpoints
+from tocsin.endpoints import data_dir
 from tocsin.errors import StackError
 from tocsin.paths import HOUSE
-from tocsin.settings import INBOX, format_duration, parse_duration
+from tocsin.settings import format_duration, parse_duration
 
 
 def plain(template: str) -> str:
@@ -25,18 +28,19 @@ def plain(template: str) -> str:
 def send_test(arguments: argparse.Namespace) -> int:
     """Send one real message; 0 when the destination took it."""
     settings = load_settings(arguments.config)
-    known = [INBOX, *settings.destinations]
-    if arguments.destination not in known:
-        raise StackError(f"there is no destination {arguments.destination!r}", fix=f"choose one of {', '.join(known)}")
-    outcome = alert_router.send_test(settings, arguments.destination, data_dir(settings))
-    print(f"{arguments.destination}: {outcome.detail}")
-    return 0 if outcome.ok else 1
+    result = alert_router.send_test(settings, arguments.destination, data_dir(settings))
+    print(f"{arguments.destination}: {'' if result.up else f'FAILED, {result.reason}: '}{result.detail}")
+    return 0 if result.up else 1
 
 
 def why(arguments: argparse.Namespace) -> int:
     """Print the timeline of one page."""
     settings = load_settings(arguments.config)
-    print(alert_router.why(data_dir(settings), arguments.group, as_json=arguments.format == "json"))
+    data = data_dir(settings)
+    if arguments.format == "json":
+        print(alert_router.why_json(data, arguments.group))
+    else:
+        print(alert_router.why(data, arguments.group, external_url=settings.external_url))
     return 0
 
 
@@ -44,39 +48,43 @@ def silence_add(arguments: argparse.Namespace) -> int:
     """Add a silence and print its id."""
     settings = load_settings(arguments.config)
     try:
-        duration = parse_duration(arguments.duration)
+        length = parse_duration(arguments.duration)
     except ValueError as error:
         raise StackError(str(error), fix="for example --for 2h") from None
-    silence_id = alert_router.silence_add(
-        endpoints(settings).alertmanager,
-        arguments.matchers,
-        duration=duration,
-        comment=arguments.comment,
-        created_by=arguments.by or getpass.getuser(),
-    )
-    print(f"{silence_id}  ends it early: tocsin silence expire {silence_id[:8]}")
+    who = arguments.by or getpass.getuser()
+    silence = alert_router.silence_add(settings, arguments.matchers, length, comment=arguments.comment, created_by=who)
+    print(_line(silence))
+    print(f"end it early: tocsin silence expire {silence.id[:8]}")
     return 0
 
 
 def silence_list(arguments: argparse.Namespace) -> int:
     """Print the silences that hold."""
-    silences = alert_router.silence_list(endpoints(load_settings(arguments.config)).alertmanager)
+    silences = alert_router.silence_list(load_settings(arguments.config))
     if arguments.format == "json":
-        print(json.dumps(silences, indent=2))
+        rows = [asdict(silence) | {"matchers": [str(m) for m in silence.matchers]} for silence in silences]
+        print(json.dumps(rows, indent=2))
         return 0
-    for silence in silences:
-        matchers, who = " ".join(silence["matchers"]), silence["created_by"]
-        print(f"{silence['id'][:8]}  until {silence['ends_at']}  {matchers}  {who}: {silence['comment']}")
-    if not silences:
-        print("nothing is silenced")
+    print("\n".join(map(_line, silences)) or "nothing is silenced")
     return 0
 
 
 def silence_expire(arguments: argparse.Namespace) -> int:
-    """End one silence."""
-    ended = alert_router.silence_expire(endpoints(load_settings(arguments.config)).alertmanager, arguments.id)
-    print(f"ended {ended}")
+    """End one silence, named by the beginning of its id."""
+    settings = load_settings(arguments.config)
+    ids = [silence.id for silence in alert_router.silence_list(settings) if silence.id.startswith(arguments.id)]
+    if len(ids) != 1:
+        what = f"{len(ids)} silences begin with" if ids else "no silence begins with"
+        raise StackError(f"{what} {arguments.id!r}", fix="`tocsin silence list` shows what holds")
+    alert_router.silence_expire(settings, ids[0])
+    print(f"ended {ids[0]}")
     return 0
+
+
+def _line(silence: Silence) -> str:
+    until = datetime.fromtimestamp(silence.ends, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    matchers = " ".join(map(str, silence.matchers))
+    return f"{silence.id[:8]}  until {until}  {matchers}  {silence.created_by}: {silence.comment}"
 
 
 def explain(arguments: argparse.Namespace) -> int:

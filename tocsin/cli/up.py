@@ -143,7 +143,7 @@ def _compose_up(mode: Mode) -> int:
     if code == 0:
         print("up and healthy:")
         print("  inbox         http://127.0.0.1:8088")
-        print("  Grafana       http://127.0.0.1:3000")
+        print("  Grafana       http://127.0.0.1:18030")
         print("try next: make break FAULT=worker-stopped")
     return 1 if code else 0
 

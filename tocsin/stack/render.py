@@ -37,11 +37,10 @@ def accepted_copy(settings: Settings) -> dict[str, str]:
     The processes of a running stack read the copy, so a file that was broken later cannot stop a restart. The two
     summaries change only when that process has something to reload; secrets are stars in them.
     """
-    whole = settings.model_dump(mode="json", by_alias=True, serialize_as_any=True)
-    router = {
-        key: whole[key] for key in ("external_url", "grafana_url", "destinations", "routes", "retention", "ports")
-    }
-    exporter = {key: whole[key] for key in ("targets", "ports")}
+    whole = settings.model_dump(mode="json", by_alias=True, exclude={"targets", "destinations"})
+    router = {key: whole[key] for key in ("external_url", "grafana_url", "routes", "retention", "ports")}
+    router["destinations"] = {name: d.model_dump(mode="json") for name, d in settings.destinations.items()}
+    exporter = {"targets": [t.model_dump(mode="json") for t in settings.targets], "ports": whole["ports"]}
     return {
         "tocsin.yaml": settings.source.read_text(encoding="utf-8"),
         "router.json": json.dumps(router, indent=1, sort_keys=True),
