@@ -83,7 +83,7 @@ def _firing(objective: Objective, limits: Sequence[tuple[Alert, float]], ratio: 
 
 
 def _outage_cases(labels: Mapping[str, str], alerts: tuple[Alert, ...], good: str, bad: str) -> list[Case]:
-    """A total outage after more than a good hour: the fastest pair needs its share of an hour, and forgets within minutes."""
+    """A total outage after a good hour: the fastest pair needs its share of one, and forgets within minutes."""
     fast, healthy = alerts[0], 260
     if fast.extra["window_long"] != "1h" or not 0.01 < float(fast.bound) < 0.2:
         return []
