@@ -11,6 +11,15 @@ from alert_rules.write import rule_file
 from tocsin.settings import Settings
 
 
+def catalogue(settings: Settings) -> tuple[Alert, ...]:
+    """Return every alert once by name, with this configuration's numbers, whether or not its signals have a producer.
+
+    Raises ConfigError when an SLO file of the settings cannot be used.
+    """
+    slo = [alert for each in objectives(settings) for group in groups_of(each, settings) for alert in group.alerts]
+    return tuple({alert.name: alert for alert in reversed((*table.catalogue(settings), *slo))}.values())[::-1]
+
+
 def render(settings: Settings, produced: frozenset[str]) -> dict[str, str]:
     """Return relative file name → text: rule files (``*.rules.yml``) and promtool tests (``*.tests.yml``).
 
