@@ -174,8 +174,8 @@ def unreadable(reason: str, count: int, since: float, ended: float | None = None
         {},
         {
             "summary": "A webhook came that cannot be read",
-            "description": "It may have been a page. The body is kept in quarantine; the sender was told 200.",
-            "value": f"{reason}; {count} in quarantine",
+            "description": f"It may have been a page: {reason}. The body is kept in quarantine.",
+            "value": f"{count} in quarantine",
         },
         "warning",
         since,

@@ -135,7 +135,7 @@ def _threshold(picture: Picture, scale: _Scale) -> list[str]:
         return []
     y = scale.y(picture.threshold)
     line = f'<line class="threshold" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-    place = f'x="{WIDTH - RIGHT - 4}" y="{y - 6}" text-anchor="end"'
+    place = f'x="{LEFT + 6}" y="{y - 6}"'
     return [line, f'<text class="threshold-text" {place}>threshold {number(picture.threshold)}</text>']
 
 

@@ -14,6 +14,14 @@ FAILING_ALERT = "DestinationFailing"
 """Alertname of the router's own page about a destination that refuses its messages."""
 
 
+_REASONS = {
+    "auth": "the credentials are refused",
+    "not_found": "it is not there",
+    "rejected": "the message is refused",
+    "too_large": "even one line is too large",
+}
+
+
 def bury(connection: sqlite3.Connection, delivery: int, now: float, book: Book) -> frozenset[str]:
     """Follow up on a delivery that is dead: next destination, announcement. Returns the destinations to wake."""
     grp, generation, episode, dest, recipient, reason, detail = connection.execute(
@@ -116,8 +124,9 @@ def _failing(health: str, trouble: str, severity: str, since: float) -> Announce
         {"destination": dest, **({"recipient": recipient} if recipient else {})},
         {
             "summary": f"Messages to {where} are refused",
-            "description": "The messages are kept as dead letters and can be sent again from the inbox's page of them.",
-            "value": trouble,
+            "description": f"{trouble.partition(': ')[2]}. The messages are kept as dead letters, and can be sent again"
+            " from the inbox's page of them.",
+            "value": _REASONS.get(trouble.partition(":")[0], trouble.partition(":")[0]),
         },
         severity,
         since,

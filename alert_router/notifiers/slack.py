@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -55,7 +56,7 @@ class SlackSettings(DestinationSettings):
 
 
 class Pacer:
-    """Keeps calls a given time apart, so that the provider never has to refuse them. Seconds."""
+    """Keeps calls a given time apart, from the end of one to the start of the next (seconds), one at a time."""
 
     def __init__(
         self,
@@ -68,14 +69,19 @@ class Pacer:
         self._monotonic = monotonic
         self._sleep = sleep
         self._next = 0.0
+        self._turn = asyncio.Lock()
 
-    async def turn(self) -> None:
-        """Wait for the next free moment."""
-        now = self._monotonic()
-        mine = max(now, self._next)
-        self._next = mine + self._gap
-        if mine > now:
-            await self._sleep(mine - now)
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the next free moment, and take it."""
+        async with self._turn:
+            wait = self._next - self._monotonic()
+            if wait > 0:
+                await self._sleep(wait)
+            try:
+                yield
+            finally:
+                self._next = self._monotonic() + self._gap
 
 
 class SlackNotifier:
@@ -98,8 +104,8 @@ class SlackNotifier:
         except _MessageGoneError:
             # Somebody deleted it, or it is too old to edit: the news is worth a new message.
             return await self._post(body, "the old message is gone; posted anew")
-        await self._pacer.turn()
-        await self._call("chat.postMessage", channel=channel, thread_ts=ts, text=_reply(message.page))
+        async with self._pacer.turn():
+            await self._call("chat.postMessage", channel=channel, thread_ts=ts, text=_reply(message.page))
         return Receipt(dict(message.thread), f"edited the message {ts} in {channel} and replied in its thread")
 
     async def probe(self) -> str:
@@ -113,8 +119,8 @@ class SlackNotifier:
             await self._client.session.close()
 
     async def _post(self, body: dict[str, Any], what: str) -> Receipt:
-        await self._pacer.turn()
-        answer = await self._call("chat.postMessage", channel=self._settings.channel, unfurl_links=False, **body)
+        async with self._pacer.turn():
+            answer = await self._call("chat.postMessage", channel=self._settings.channel, unfurl_links=False, **body)
         # Edits need the channel's id, which only the answer tells.
         channel, ts = str(answer["channel"]), str(answer["ts"])
         return Receipt({"channel": channel, "ts": ts}, f"{what} as {ts} in {channel}")
