@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,9 +73,9 @@ def _add(commands: _Commands, name: str, where: str, about: str, more: str = "")
     command.add_argument(
         "--config",
         type=Path,
-        default=Path("tocsin.yaml"),
+        default=Path(os.environ.get("TOCSIN_CONFIG", "tocsin.yaml")),
         metavar="FILE",
-        help="the settings file (default: %(default)s)",
+        help="the settings file (default: tocsin.yaml, or TOCSIN_CONFIG)",
     )
     return command
 

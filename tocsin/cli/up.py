@@ -23,7 +23,7 @@ def up(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config)
     layout = lifecycle.layout_of(settings, os.environ)
     running = lifecycle.supervisor_pid(layout) is not None
-    mode = choose_mode(os.environ) if arguments.mode == "auto" else Mode(arguments.mode, "as asked with --mode")
+    mode = choose_mode(os.environ) if arguments.mode == "auto" else Mode(arguments.mode, "--mode asks for it")
     if mode.kind == "compose" and not running:
         return _compose_up(mode)
     with lifecycle.exclusive(layout):

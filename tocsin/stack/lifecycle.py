@@ -105,11 +105,20 @@ def supervisor_pid(layout: Layout) -> int | None:
 
 
 def _state(layout: Layout) -> dict[str, Any]:
+    return _read(layout.run / "state.json")
+
+
+def _about(layout: Layout) -> dict[str, Any]:
+    """What `up` wrote down about the running stack; no services while it is just starting or stopping."""
+    return {"services": [], "absent": {}, "prometheus": None} | _read(layout.run / "about.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = json.loads((layout.run / "state.json").read_text(encoding="utf-8"))
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return state
+    return read
 
 
 def start(wanted: Wanted, environ: Mapping[str, str], *, wait: float) -> list[Part]:
@@ -140,7 +149,9 @@ def _write_run(wanted: Wanted) -> None:
 
 def _write_about(wanted: Wanted) -> None:
     about = {
-        "services": [{"name": s.name, "url": s.ready_url or f"tcp://127.0.0.1:{s.port}"} for s in wanted.services],
+        "services": [
+            {"name": s.name, "port": s.port, "url": s.ready_url or f"tcp://127.0.0.1:{s.port}"} for s in wanted.services
+        ],
         "absent": dict(wanted.found.absent),
         "prometheus": f"http://127.0.0.1:{wanted.settings.ports.prometheus}",
     }
@@ -217,7 +228,9 @@ def apply(wanted: Wanted, environ: Mapping[str, str]) -> Changes:
     if not changed and before == after:
         return changes
     preflight.check_configs(render.stage_files(wanted.files, layout), environ)
-    preflight.check_ports([s for s in wanted.services if _moved(before.get(s.name), s)], wanted.settings.source)
+    ports = {service["name"]: service["port"] for service in _about(layout)["services"]}
+    moved = [service for service in wanted.services if ports.get(service.name) != service.port]
+    preflight.check_ports(moved, wanted.settings.source)
     write_secrets(wanted.settings, layout)
     render.write_files(wanted.files, layout.rendered)
     if before != after:
@@ -232,10 +245,6 @@ def apply(wanted: Wanted, environ: Mapping[str, str]) -> Changes:
     if not changes:
         changes.lines.append("the file changed, but nothing that runs reads what changed")
     return changes
-
-
-def _moved(before: Entry | None, service: Service) -> bool:
-    return before is None or not any(f":{service.port}" in word or word == str(service.port) for word in before.argv)
 
 
 def _replan(wanted: Wanted, before: Mapping[str, Entry], after: Mapping[str, Entry], changes: Changes) -> None:
@@ -275,9 +284,8 @@ def stack_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:
     """Return the health of every part: of the native stack where one runs, of the addresses in the environment else."""
     layout = layout_of(settings, environ)
     if supervisor_pid(layout) is not None:
-        try:
-            about = json.loads((layout.run / "about.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        about = _about(layout)
+        if not about["services"]:
             return [Part("stack", "starting", "the supervisor is just starting or stopping")]
         probes = [Probe(service["name"], service["url"]) for service in about["services"]]
         parts = inspect_stack(probes, about["prometheus"])

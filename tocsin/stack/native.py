@@ -59,6 +59,8 @@ def stack_environment(settings: Settings, layout: Layout, found: Found) -> dict[
     """Return the addresses that our own processes find the optional parts by."""
     ports = settings.ports
     here = {
+        # Not as an option: opentelemetry-instrument takes --config for a short form of its own options.
+        "TOCSIN_CONFIG": str(layout.rendered / "tocsin.yaml"),
         "TOCSIN_HOME": str(settings.home),
         "TOCSIN_DATA_DIR": str(layout.data),
         "PYTHONUNBUFFERED": "1",
@@ -84,7 +86,6 @@ def python_services(settings: Settings, layout: Layout, found: Found) -> list[Se
     shared = stack_environment(settings, layout, found)
     pipelines = pipelines_of(found.programs)
     ports = settings.ports
-    config = str(layout.rendered / "tocsin.yaml")
 
     def service(
         name: str, arguments: Sequence[str], port: int, ready: str, *, watches: tuple[str, ...] = ()
@@ -101,12 +102,12 @@ def python_services(settings: Settings, layout: Layout, found: Found) -> list[Se
     services = [
         service(
             "exporter",
-            ("tocsin", "exporter", "--config", config),
+            ("tocsin", "exporter"),
             ports.exporter,
             "/-/ready",
             watches=("exporter.json",),
         ),
-        service("router", ("tocsin", "router", "--config", config), ports.router, "/-/ready", watches=("router.json",)),
+        service("router", ("tocsin", "router"), ports.router, "/-/ready", watches=("router.json",)),
     ]
     if settings.profile == "demo":
         shared |= {

@@ -23,6 +23,9 @@ Fetch = Callable[[str], tuple[int, bytes]]
 WATCHED_JOBS = frozenset({"apps"})
 """Scrape jobs of the user's own platform: down is a warning, the stack itself is well."""
 
+PATIENCE = 30.0
+"""Seconds. A rule group that is evaluated more seldom than this is not waited for: its first turn may be minutes away."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -133,7 +136,12 @@ def _rules(data: Mapping[str, Any]) -> Part:
         for rule in group["rules"]
         if rule["health"] == "err"
     ]
-    waiting = sum(rule["health"] == "unknown" for group in groups for rule in group["rules"])
+    waiting = sum(
+        rule["health"] == "unknown"
+        for group in groups
+        if group.get("interval", 0) <= PATIENCE
+        for rule in group["rules"]
+    )
     if bad:
         return Part("rules", "down", "; ".join(bad[:5]))
     if not groups:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -15,6 +15,11 @@ from tocsin.settings import DestinationSettings, Secret, Settings, format_durati
 from tocsin.stack.addresses import Addresses
 from tocsin.stack.derive import read_base, relocate, write_yaml
 from tocsin.stack.service import Layout
+
+if TYPE_CHECKING:  # the notifiers' own libraries are not needed to write a file
+    from alert_router.notifiers.email import EmailSettings
+    from alert_router.notifiers.pagerduty import PagerDutySettings
+    from alert_router.notifiers.slack import SlackSettings
 
 _BASE = "alertmanager/alertmanager.yml"
 _RECEIVER = "last-way-out"
@@ -71,10 +76,18 @@ def secrets_from_environment(settings: Settings, layout: Layout) -> dict[Path, s
 
 def way_out(settings: Settings) -> dict[str, DestinationSettings]:
     """Return the destinations of the last way out: those that critical pages go to, else all that it can speak to."""
-    able = {name: item for name, item in settings.destinations.items() if item.kind in _KINDS}
+    able = {name: item for name, item in settings.destinations.items() if _speaks(item)}
     critical = next((route for route in settings.routes if route.match.holds({"severity": "critical"})), None)
     told = {name: able[name] for name in critical.to if name in able} if critical else {}
     return told or able
+
+
+def _speaks(destination: DestinationSettings) -> bool:
+    """Say whether Alertmanager can reach it; TLS from the first byte it speaks on port 465 only."""
+    if destination.kind == "email":
+        email = cast("EmailSettings", destination)
+        return email.tls != "tls" or email.real_port == 465
+    return destination.kind in _KINDS
 
 
 def _native_configs(
@@ -96,7 +109,7 @@ def _secret_path(layout: Layout, name: str, field: str, secret: Secret) -> Path:
     return secret.path.absolute() if secret.path else layout.secrets / f"destination-{name}-{field}"
 
 
-def _slack(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN401  # see _KINDS
+def _slack(settings: SlackSettings, secret_file: SecretFile) -> NativeConfig:
     credentials = secret_file("token", settings.token)
     return "slack_configs", {
         # With a bot token the address is that of the method, and the token goes into the header.
@@ -109,7 +122,7 @@ def _slack(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN
     }
 
 
-def _pagerduty(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN401  # see _KINDS
+def _pagerduty(settings: PagerDutySettings, secret_file: SecretFile) -> NativeConfig:
     return "pagerduty_configs", {
         "routing_key_file": secret_file("routing_key", settings.routing_key),
         "url": settings.events_url,
@@ -119,11 +132,11 @@ def _pagerduty(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa:
     }
 
 
-def _email(settings: Any, secret_file: SecretFile) -> NativeConfig:  # noqa: ANN401  # see _KINDS
+def _email(settings: EmailSettings, secret_file: SecretFile) -> NativeConfig:
     config = {
         "to": ", ".join(settings.to),
         "from": settings.sender,
-        "smarthost": f"{settings.host}:{settings.port}",
+        "smarthost": f"{settings.host}:{settings.real_port}",
         "require_tls": settings.tls == "starttls",  # on port 465 Alertmanager speaks TLS from the start
         "send_resolved": True,
         "headers": {"Subject": _SUMMARY},
