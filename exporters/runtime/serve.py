@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -54,7 +55,9 @@ def _bind(listen: str) -> socket.socket:
     try:
         return socket.create_server((host, int(port)), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        # create_server writes the address into the text a second time; the number alone says it plainly.
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number else str(error)
         msg = f"cannot listen on {listen}: {why}"
         raise StackError(msg, fix="stop what uses the port, or choose another with --listen") from None
 
