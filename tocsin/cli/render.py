@@ -67,4 +67,4 @@ def _rendered_files(settings: Settings) -> dict[Path, Mapping[str, str]]:
     where = addresses(settings, os.environ)
     features = frozenset({OTLP_RECEIVER})  # the pinned image has it
     configs = render_configs(settings, layout, where, parts=COMPOSE_PARTS, features=features)
-    return {layout.rendered: rendering.render_shared(settings) | configs | rendering.accepted_copy(settings)}
+    return {layout.rendered: rendering.render_running(settings) | configs | rendering.accepted_copy(settings)}

@@ -68,7 +68,7 @@ def want(settings: Settings, environ: Mapping[str, str]) -> Wanted:
     services = [*server_services(settings, layout, found.programs), *native.python_services(settings, layout, found)]
     where = native_addresses(settings)
     configs = render_configs(settings, layout, where, parts=found.parts, features=found.features)
-    files = render.render_shared(settings) | configs | render.accepted_copy(settings)
+    files = render.render_running(settings) | configs | render.accepted_copy(settings)
     return Wanted(settings, layout, found, files, services)
 
 

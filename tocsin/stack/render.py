@@ -31,6 +31,11 @@ def render_shared(settings: Settings) -> dict[str, str]:
     return rules | boards
 
 
+def render_running(settings: Settings) -> dict[str, str]:
+    """Return what the servers of a running stack load: the same without the rules' promtool tests."""
+    return {path: text for path, text in render_shared(settings).items() if not path.endswith(".tests.yml")}
+
+
 def accepted_copy(settings: Settings) -> dict[str, str]:
     """Return the settings file as it was accepted, and what router and exporter each read of it.
 

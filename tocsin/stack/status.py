@@ -24,7 +24,7 @@ WATCHED_JOBS = frozenset({"apps"})
 """Scrape jobs of the user's own platform: down is a warning, the stack itself is well."""
 
 PATIENCE = 30.0
-"""Seconds. A rule group that is evaluated more seldom than this is not waited for: its first turn may be minutes away."""
+"""Seconds. A rule group that is evaluated more seldom than this is not waited for: its turn may be minutes away."""
 
 
 @dataclass(frozen=True)
