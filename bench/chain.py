@@ -15,7 +15,7 @@ from pathlib import Path
 
 import redis
 
-from tests.doubles.pagerduty import pagerduty_double
+from tests.doubles.pagerduty import PagerDutyDouble
 from tests.e2e.native import Native, prepare
 from tests.servers import eventually, need_generation
 
@@ -25,7 +25,7 @@ GOAL_SECONDS = 1.8
 
 def main(generation: str = "debian", runs: int = RUNS) -> None:
     """Print one line per figure."""
-    with tempfile.TemporaryDirectory() as folder, pagerduty_double() as pagerduty:
+    with tempfile.TemporaryDirectory() as folder, PagerDutyDouble().running() as pagerduty:
         key = Path(folder) / "routing_key"
         key.write_text(pagerduty.routing_key)
         stack = prepare(
@@ -86,7 +86,8 @@ def _delivered(stack: Native, started: float) -> tuple[float, float] | None:
         row = ledger.execute(
             "SELECT e.received, d.finished FROM event e JOIN grp g ON g.id = e.grp"
             " JOIN delivery d ON d.grp = e.grp AND d.generation = e.generation AND d.dest = 'pager'"
-            " WHERE g.alertname = 'QueueNearCapacity' AND e.kind = 'fired' AND e.received > ? AND d.state = 'delivered'",
+            " WHERE g.alertname = 'QueueNearCapacity' AND e.kind = 'fired' AND e.received > ?"
+            " AND d.state = 'delivered'",
             (started,),
         ).fetchone()
     return (row[0], row[1]) if row else None

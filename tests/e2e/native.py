@@ -40,9 +40,8 @@ class Native:
 
     def run(self, *arguments: str, code: int | None = 0, stdin: str = "") -> str:
         """Run a command and return all that it printed; ``code`` None takes any exit code."""
-        command, rest = arguments[0], arguments[1:]
         done = subprocess.run(
-            [sys.executable, "-m", "tocsin", command, *rest, "--config", str(self.config)],
+            [sys.executable, "-m", "tocsin", *arguments, "--config", str(self.config)],
             capture_output=True,
             text=True,
             input=stdin,
