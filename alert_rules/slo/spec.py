@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,7 +172,9 @@ def load_specs(settings: Settings) -> Loaded:
 def _files(settings: Settings, problems: list[Problem]) -> list[Path]:
     found: dict[Path, None] = {}
     for i, pattern in enumerate(settings.slos):
-        paths = sorted(path for path in settings.home.glob(pattern) if path.is_file())
+        # Not pathlib's own glob: it refuses absolute patterns.
+        matches = glob.glob(str(settings.home / pattern), recursive=True)  # noqa: PTH207  # as above
+        paths = sorted(path for path in map(Path, matches) if path.is_file())
         if not paths:
             problems.append(
                 Problem(
