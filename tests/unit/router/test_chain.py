@@ -16,7 +16,7 @@ external_url: http://127.0.0.1:8088
 destinations:
   chat: {{kind: slack, channel: "#oncall", token: "{slack.token}", api_url: "{slack.base}/api"}}
   mail:
-    {{kind: email, to: [a@example.com, b@example.com], host: 127.0.0.1, port: {smtp.port}, tls: none, from: t@example.com}}
+    {{kind: email, to: [a@example.com, b@example.com], host: 127.0.0.1, port: {smtp.port}, tls: none, from: t@x.org}}
   pager: {{kind: pagerduty, routing_key: "{pagerduty.routing_key}", events_url: "{pagerduty.events_url}"}}
 routes:
   - {{match: {{}}, to: [chat, mail, pager]}}
