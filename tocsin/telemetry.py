@@ -103,5 +103,7 @@ def instrument_asgi(app: Any) -> Any:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return app
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415  # 20 MB that only traced runs need
+    from opentelemetry.util.http import get_excluded_urls  # noqa: PLC0415  # comes with the middleware
 
-    return OpenTelemetryMiddleware(app)
+    # This middleware, unlike the automatic ones, does not look at OTEL_PYTHON_EXCLUDED_URLS by itself.
+    return OpenTelemetryMiddleware(app, excluded_urls=get_excluded_urls("ASGI"))
