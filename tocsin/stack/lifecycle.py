@@ -75,7 +75,7 @@ def want(settings: Settings, environ: Mapping[str, str]) -> Wanted:
 @contextlib.contextmanager
 def exclusive(layout: Layout) -> Iterator[None]:
     """Let one `up`, `reload` or `down` at a time work on a data directory."""
-    layout.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    preflight.make_folders(layout)
     with (layout.run / "lifecycle.lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

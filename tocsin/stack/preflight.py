@@ -104,25 +104,25 @@ def _who_listens(port: int) -> str:
     return ""
 
 
-def check_disk(layout: Layout) -> None:
-    """Raise StackError when the data directory cannot be written or its disk is all but full."""
+def make_folders(layout: Layout) -> None:
+    """Make the data directory's folders, private to this user. Raises StackError when they cannot be written."""
     try:
         for folder in (layout.data, layout.secrets, layout.log, layout.run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = layout.run / "probe"
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
-        free = shutil.disk_usage(layout.data).free
     except OSError as error:
-        raise StackError(
-            f"{layout.data} cannot be written: {error.strerror}",
-            fix="free some space, or choose another folder for the settings file",
-        ) from None
+        fix = "free some space, or choose another folder for the settings file"
+        raise StackError(f"{layout.data} cannot be written: {error.strerror}", fix=fix) from None
+
+
+def check_disk(layout: Layout) -> None:
+    """Raise StackError when the disk of the data directory is all but full."""
+    free = shutil.disk_usage(layout.data).free
     if free < LEAST_FREE_BYTES:
-        raise StackError(
-            f"the disk of {layout.data} has only {free // 10**6} MB left",
-            fix=f"free at least {LEAST_FREE_BYTES // 10**6} MB",
-        )
+        what = f"the disk of {layout.data} has only {free // 10**6} MB left"
+        raise StackError(what, fix=f"free at least {LEAST_FREE_BYTES // 10**6} MB")
 
 
 def check_configs(stage: Path, environ: Mapping[str, str]) -> None:

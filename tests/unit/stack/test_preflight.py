@@ -10,7 +10,7 @@ import pytest
 
 from tocsin.errors import StackError
 from tocsin.stack.mode import choose_mode
-from tocsin.stack.preflight import check_disk, check_ports, install_missing
+from tocsin.stack.preflight import check_ports, install_missing, make_folders
 from tocsin.stack.service import Layout, Service
 
 
@@ -42,13 +42,13 @@ def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """A file where the folder should be gives one sentence, not a traceback."""
     (tmp_path / ".tocsin").write_text("in the way")
     with pytest.raises(StackError, match=r"\.tocsin cannot be written"):
-        check_disk(Layout(tmp_path / ".tocsin"))
+        make_folders(Layout(tmp_path / ".tocsin"))
 
 
 def test_the_data_folders_are_private(tmp_path: Path) -> None:
     """Secrets and plans are readable by their owner only."""
     layout = Layout(tmp_path / ".tocsin")
-    check_disk(layout)
+    make_folders(layout)
     assert [folder.stat().st_mode & 0o077 for folder in (layout.secrets, layout.run, layout.log)] == [0, 0, 0]
 
 
