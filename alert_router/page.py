@@ -193,11 +193,11 @@ def _picture(snapshot: Snapshot, place: Site) -> Link | None:
 
 
 def _runbook(snapshot: Snapshot, place: Site) -> Link | None:
-    if place.has_runbook(snapshot.alertname):
-        return Link("Runbook", runbook_url(place.external_url, snapshot.alertname))
     written = snapshot.alerts[0].annotations.get("runbook_url", "")
     if _is_http(written) and not written.startswith(f"{place.external_url}/"):
-        return Link("Runbook", written)
+        return Link("Runbook", written)  # the rule's author knows better than we do
+    if place.has_runbook(snapshot.alertname):
+        return Link("Runbook", runbook_url(place.external_url, snapshot.alertname))
     return None
 
 

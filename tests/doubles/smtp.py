@@ -65,6 +65,14 @@ class SmtpDouble:
             return ["421 4.3.2 shutting down"]
         return responses
 
+    async def handle_MAIL(  # noqa: N802  # aiosmtpd calls it by this name
+        self, server: Any, session: Session, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if self._login and not session.authenticated:
+            return "530 5.7.0 Authentication required"
+        envelope.mail_from = address
+        return "250 OK"
+
     async def handle_RCPT(self, server: Any, session: Session, envelope: Any, address: str, options: list[str]) -> str:  # noqa: N802  # aiosmtpd calls it by this name
         if address in self.refuse:
             return self.refuse[address]
@@ -89,17 +97,13 @@ class SmtpDouble:
     @contextlib.contextmanager
     def running(self, port: int = 0) -> Iterator[SmtpDouble]:
         """Serve until the block ends."""
-        needs_login = {
-            "authenticator": self._authenticate,
-            "auth_required": True,
-            "auth_require_tls": False,
-        }
         controller = Controller(
             self,
             hostname="127.0.0.1",
             port=port or _free_port(),
             data_size_limit=self._size_limit,
-            **(needs_login if self._login else {}),
+            authenticator=self._authenticate,
+            auth_require_tls=False,
         )
         controller.start()
         self.port = controller.port
