@@ -6,7 +6,6 @@ from alert_rules import table
 from alert_rules.model import Alert
 from alert_rules.prove import proofs
 from alert_rules.slo import groups_of, objectives
-from alert_rules.slo.recording import Objective
 from alert_rules.write import rule_file
 from tocsin.settings import Settings
 
@@ -44,13 +43,11 @@ def render(settings: Settings, produced: frozenset[str]) -> dict[str, str]:
 
 
 def _slo_files(settings: Settings) -> dict[str, str]:
+    """One pair of files per SLO: promtool judges by alert name, and several SLOs share theirs."""
     out: dict[str, str] = {}
-    by_service: dict[str, list[Objective]] = {}
     for objective in objectives(settings):
-        by_service.setdefault(objective.spec.service, []).append(objective)
-    for service, its in by_service.items():
-        groups = [group for objective in its for group in groups_of(objective, settings)]
-        subject = f"slo-{service}"
+        groups = groups_of(objective, settings)
+        subject = f"slo-{objective.slo.name}@{objective.spec.service}"
         out[f"{subject}.rules.yml"] = rule_file(groups, settings.external_url)
         alerts = [alert for group in groups for alert in group.alerts]
         out |= proofs(alerts, [f"{subject}.rules.yml"], settings.external_url, subject=subject)

@@ -29,6 +29,7 @@ _STACK_OWN = {
         s.ROUTER_DEAD_LETTERS,
         s.ROUTER_OLDEST_UNDELIVERED,
         s.ROUTER_HEARTBEAT,
+        s.EXPORTER_CONFIG_OK,
         s.DISK_FREE,
         s.DISK_SIZE,
     )

@@ -69,7 +69,9 @@ def _burn_cases(objective: Objective, alerts: tuple[Alert, ...], good: str, bad:
                 samples={remaining: 1 - at / 1_000_000 / budget},
             ),
         ]
-    return [*cases, *_outage_cases(objective.labels, alerts, good, bad), _low_traffic(good, bad)]
+    cases += _outage_cases(objective.labels, alerts, good, bad)
+    guard = objective.slo.tocsin.guard
+    return [*cases, _low_traffic(good, bad)] if min(guard.page, guard.ticket) > 1 else cases
 
 
 def _steady(good: str, bad: str, per_million: int) -> Mapping[str, str]:

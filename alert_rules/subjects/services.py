@@ -13,7 +13,6 @@ from tocsin.settings import Settings
 from tocsin.thresholds import resolve
 
 _MINUTE = timedelta(minutes=1)
-_BUCKETS = ("0.05", "0.1", "0.25", "0.5", "1.0", "+Inf")
 
 
 def alerts(settings: Settings) -> tuple[Alert, ...]:
@@ -75,11 +74,9 @@ def _latency_high(settings: Settings) -> Alert:
 
 def _latency_cases(limit: float, least: float) -> list[Case]:
     at = timedelta(minutes=10)
-    # All requests fall into one bucket around the limit, so the percentile is 95 % of the way through it.
-    over = {f"{limit:g}": 0, f"{limit * 2:g}": 1000, "+Inf": 1000}
-    under = {f"{limit / 2:g}": 0, f"{limit:g}": 1000, "+Inf": 1000}
-    few = {f"{limit:g}": 0.0, f"{limit * 2:g}": max(least - 2, 0.5) / 20, "+Inf": max(least - 2, 0.5) / 20}
-    slow = limit + 0.95 * limit
+    over, slow = _around(limit, 1.02)
+    under, _ = _around(limit, 0.98)
+    few = {le: count / 1000 * max(least - 2, 0.5) / 20 for le, count in over.items()}
     fires = (Expected(_shop(), human.duration(slow) if slow >= 1 else f"{slow * 1000:.4g}ms"),)
     return [
         Case("fires when the percentile is above the limit", _requests(over), at, fires),
@@ -87,6 +84,12 @@ def _latency_cases(limit: float, least: float) -> list[Case]:
         Case("quiet when hardly anyone asks", _requests(few), at),
         Case("quiet without requests", _requests(dict.fromkeys(over, 0)), at),
     ]
+
+
+def _around(limit: float, share: float) -> tuple[dict[str, float], float]:
+    """Buckets with every request in the one that puts the percentile at this share of the limit, and where it is."""
+    low, high = limit / 2, round(limit / 2 + limit * (share - 0.5) / 0.95, 6)
+    return {f"{low:g}": 0, f"{high:g}": 1000, "+Inf": 1000}, low + 0.95 * (high - low)
 
 
 def _shop() -> dict[str, str]:

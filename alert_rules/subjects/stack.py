@@ -29,6 +29,7 @@ def alerts(settings: Settings) -> tuple[Alert, ...]:
         _disk_low(settings),
         _watchdog(),
         _watchdog_missing(settings),
+        _settings_refused(),
     )
 
 
@@ -154,7 +155,7 @@ def _dead_letters() -> Alert:
         alert,
         Case("fires on the first one", {letters: "0x20 1x9999"}, at, (Expected({}, "1"),)),
         Case("quiet with old ones only", {letters: "7x9999"}, at),
-        Case("ends an hour after the last one", {letters: "0x20 1x9999"}, timedelta(minutes=70)),
+        Case("ends an hour after the last one", {letters: "0x2 1x9999"}, timedelta(minutes=75), step=5 * _MINUTE),
         Case("quiet when old ones are pruned", {letters: "7x20 2x9999"}, at),
     )
 
@@ -285,11 +286,36 @@ def _watchdog_missing(settings: Settings) -> Alert:
         hold=2 * _MINUTE,
         limit=limit,
     )
-    late = (Expected(source, human.duration(limit.default + 150)),)
+    late = (Expected(source, human.duration(limit.default + 125)),)
     never = (Expected({}, "as long as is known"),)
     return with_cases(
         alert,
-        Case("fires when it stopped coming", {beat: f"{now - limit.default - 150:g}x9999"}, at, late),
+        Case("fires when it stopped coming", {beat: f"{now - limit.default - 125:g}x9999"}, at, late),
         Case("fires when it never came", {f'{_UP}{{job="router",instance="x"}}': "1x9999"}, at, never),
         Case("quiet when the last one is at the limit", {beat: f"{now - limit.default:g}x9999"}, at),
+    )
+
+
+def _settings_refused() -> Alert:
+    ok, query = f'{s.EXPORTER_CONFIG_OK}{{job="exporter"}}', f"min({s.EXPORTER_CONFIG_OK})"
+    at = timedelta(minutes=5)
+    alert = Alert(
+        name="SettingsRefused",
+        severity="warning",
+        signals=(s.EXPORTER_CONFIG_OK,),
+        labels=(),
+        expr=f"{query} == 0",
+        query=query,
+        panel=("home", "settings"),
+        summary="The exporter refused the last settings and runs on with the ones before",
+        description="The settings on disk have an error. What was changed in them is not watched, and a restart of "
+        "the exporter would fail.",
+        value="refused",
+        bound="1",
+        hold=_MINUTE,
+    )
+    return with_cases(
+        alert,
+        Case("fires while an older configuration runs", {ok: "1x4 0x9999"}, at, (Expected({}, "refused"),)),
+        Case("quiet when the next reload is taken", {ok: "1x4 0x4 1x9999"}, at),
     )

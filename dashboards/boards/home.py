@@ -42,7 +42,12 @@ def board(settings: Settings) -> Board:
             ),
             Row(
                 8,
-                ((_disk(links), 8), (_disk_free(settings, links), 8), (_collectors(links), 8)),
+                (
+                    (_disk(links), 8),
+                    (_disk_free(settings, links), 4),
+                    (_settings(links), 4),
+                    (_collectors(links), 8),
+                ),
                 "Can we trust the rest?",
                 collapsed=True,
             ),
@@ -262,6 +267,14 @@ def _disk_free(settings: Settings, links: Links) -> ModernPanel:
         Drawing("disk-free", "Disk free", "How much of the stack's disk is free?", links, "StackDiskLow"),
         Query(f"{facts.DISK_FREE_RATIO}", "free"),
         free,
+    )
+
+
+def _settings(links: Links) -> ModernPanel:
+    return stat(
+        Drawing("settings", "Settings", "Were the last settings taken?", links, "SettingsRefused"),
+        Query(f"min({s.EXPORTER_CONFIG_OK})", "settings"),
+        Scale("none", ((None, "red"), (1, "green")), texts={"0": ("refused", "red"), "1": ("taken", "green")}),
     )
 
 
