@@ -183,7 +183,14 @@ def test_grafana_sees_no_secret_but_its_own() -> None:
 @pytest.mark.parametrize("name", sorted({"exporter", "router", "gate", "grafana"} | RENDERED_BY_INIT))
 def test_everything_waits_for_init(name: str) -> None:
     """Nothing that reads rendered files or secrets starts before init has written them."""
-    assert SERVICES[name]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
+    assert SERVICES[name]["depends_on"]["init"] == {"condition": "service_completed_successfully"}
+
+
+def test_senders_of_telemetry_end_before_the_collector() -> None:
+    """Compose stops dependents first, so the last spans and logs of each service still find the Collector."""
+    senders = {name for name, service in SERVICES.items() if DISTRO in service.get("command", ())}
+    assert senders == {"exporter", "router", "demo-api", "demo-worker"}
+    assert all(SERVICES[name]["depends_on"]["collector"] == {"condition": "service_started"} for name in senders)
 
 
 def test_init_ends_and_gate_stays() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.images import COPIES, LINES, copy_image
 from tocsin.paths import HOUSE
 from tocsin.stack.addresses import IN_CONTAINERS
 from tocsin.stack.pins import BUILD_IMAGES
-
-TEXT = (HOUSE / "Dockerfile").read_text()
-LINES = [line for line in TEXT.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
-COPIES = [line.split()[1:] for line in LINES if line.startswith("COPY") and "--from" not in line]
 
 
 def test_base_images_are_those_of_the_pin_table() -> None:
@@ -59,18 +55,8 @@ def test_dependencies_come_from_the_lock_without_tests() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with exactly what the Dockerfile copies to /app, readable only."""
-    app = tmp_path_factory.mktemp("image") / "app"
-    app.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for *sources, target in COPIES:
-        for source in sources:
-            to = app / target if target not in (".", "./") else app / source
-            if (HOUSE / source).is_dir():
-                shutil.copytree(HOUSE / source, to, ignore=ignore)
-            else:
-                shutil.copy(HOUSE / source, app)
-    return app
+    """A folder with exactly what the Dockerfile copies to /app."""
+    return copy_image(tmp_path_factory.mktemp("image") / "app")
 
 
 def _run(image: Path, data: Path, *command: str) -> subprocess.CompletedProcess[str]:
