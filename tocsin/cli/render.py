@@ -13,7 +13,7 @@ from tocsin.paths import HOUSE
 from tocsin.settings import Settings, json_schema
 from tocsin.stack import render as rendering
 from tocsin.stack.addresses import IN_CONTAINERS, addresses
-from tocsin.stack.configs import COMPOSE_PARTS, render_configs
+from tocsin.stack.configs import compose_parts, render_configs
 from tocsin.stack.lifecycle import layout_of, want
 from tocsin.stack.private import write_secrets
 from tocsin.stack.programs import OTLP_RECEIVER
@@ -66,5 +66,5 @@ def _rendered_files(settings: Settings) -> dict[Path, Mapping[str, str]]:
     layout = layout_of(settings, os.environ)
     where = addresses(settings, os.environ)
     features = frozenset({OTLP_RECEIVER})  # the pinned image has it
-    configs = render_configs(settings, layout, where, parts=COMPOSE_PARTS, features=features)
+    configs = render_configs(settings, layout, where, parts=compose_parts(os.environ), features=features)
     return {layout.rendered: rendering.render_running(settings) | configs | rendering.accepted_copy(settings)}

@@ -97,7 +97,7 @@ def python_services(settings: Settings, layout: Layout, found: Found) -> list[Se
             env |= otlp_environment(name, f"http://127.0.0.1:{ports.collector_http}", pipelines)
         url = f"http://127.0.0.1:{port}"
         reload_url = f"{url}/-/reload" if watches else None
-        return Service(name, argv, port, f"{url}{ready}", env, watches, reload_url)
+        return Service(name, argv, port, f"{url}{ready}", env, watches, reload_url, tier=1)
 
     services = [
         service(
@@ -135,7 +135,9 @@ def plan_entries(services: Sequence[Service], layout: Layout, files: Mapping[str
             text = "".join(f"{path}\0{files[path]}\0" for path in read)
             revision = hashlib.sha256(text.encode()).hexdigest()[:16] if read else ""
         log = str(layout.log / f"{service.name}.log")
-        entries.append(Entry(service.name, service.argv, dict(service.env), log, service.stop_seconds, revision))
+        entries.append(
+            Entry(service.name, service.argv, dict(service.env), log, service.stop_seconds, revision, service.tier)
+        )
     return entries
 
 

@@ -64,11 +64,9 @@ def apt_install(packages: list[str], environ: Mapping[str, str]) -> None:
 
 def check_ports(services: Iterable[Service], settings_file: Path) -> None:
     """Raise StackError naming every port that somebody else holds."""
-    taken = []
-    for service in services:
-        holder = _holder(service.port)
-        if holder is not None:
-            taken.append(f"port {service.port} of {service.name} is taken{holder}")
+    wanted = [(port, service.name) for service in services for port in (service.port, *service.more_ports)]
+    holders = [(port, name, _holder(port)) for port, name in wanted]
+    taken = [f"port {port} of {name} is taken{holder}" for port, name, holder in holders if holder is not None]
     if taken:
         fix = f"stop what holds it, or give the part another port under `ports:` in {settings_file}"
         raise StackError("; ".join(taken), fix=fix)

@@ -136,7 +136,7 @@ def _node_exporter(settings: Settings, _layout: Layout, program: Program) -> Ser
 
 
 SMALL_HEAP: dict[str, str] = {"GOGC": "40"}
-"""For the backends of a local stack: collect at 1.4 times the live heap, not at 2. Memory is dearer here than cycles."""
+"""For the backends of a local stack: collect at 1.4 times the live heap, not 2. Memory is dearer here than cycles."""
 
 
 def _loki(settings: Settings, layout: Layout, program: Program) -> Service:

@@ -62,5 +62,7 @@ class Service:
     reload_url: str | None = None
     reload_signal: bool = False
     stop_seconds: float = 10.0
+    tier: int = 0
+    """Ended from the highest tier down: our processes send telemetry until they end, so the Collector outlives them."""
     more_ports: tuple[int, ...] = ()
     """Further ports that it listens on, beside ``port``."""

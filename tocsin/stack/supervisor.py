@@ -43,6 +43,8 @@ class Entry:
     log: str
     stop_seconds: float
     revision: str = ""
+    tier: int = 0
+    """Ended from the highest tier down: what sends telemetry ends before what takes it."""
 
 
 @dataclass
@@ -100,11 +102,10 @@ class Supervisor:
             self._reap()
             if info is not None and info.si_signo in (signal.SIGTERM, signal.SIGINT):
                 self._stopping = True
-                for child in self._children.values():
-                    self._end(child)
-                self._forget_gone()
             elif info is not None and info.si_signo == signal.SIGHUP and not self._stopping:
                 self._adopt_plan()
+            if self._stopping:
+                self._end_highest_tier()
             self._kill_overdue()
             self._rotate_logs()
         self._write_state()
@@ -127,6 +128,13 @@ class Supervisor:
         if child.pid and child.kill_at is None:
             child.kill_at = self._clock() + child.entry.stop_seconds
             _signal(child.pid, signal.SIGTERM)
+
+    def _end_highest_tier(self) -> None:
+        highest = max((child.entry.tier for child in self._children.values()), default=0)
+        for child in self._children.values():
+            if child.entry.tier == highest and not child.leaving:
+                self._end(child)
+        self._forget_gone()
 
     def _start_due(self) -> None:
         for child in self._children.values():

@@ -88,6 +88,20 @@ def test_terminate_ends_every_child_even_a_stubborn_one(tmp_path: Path) -> None:
     assert children(tmp_path) == {}
 
 
+def test_higher_tiers_end_first(tmp_path: Path) -> None:
+    """What sends telemetry is gone before what takes it is asked to end."""
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(15, lambda *_: (time.sleep({wait}), print(time.time(), flush=True), sys.exit()))\n"
+        "print('up', flush=True)\ntime.sleep(600)"
+    )
+    slow, quick = ((sys.executable, "-c", script.format(wait=wait)) for wait in (0.5, 0))
+    with supervising(tmp_path, entry(tmp_path, "backend", quick), entry(tmp_path, "sender", slow, tier=1)):
+        until(lambda: all("up" in (tmp_path / f"{name}.log").read_text() for name in ("backend", "sender")))
+    ended = {name: float((tmp_path / f"{name}.log").read_text().split()[-1]) for name in ("backend", "sender")}
+    assert ended["sender"] < ended["backend"]
+
+
 def test_a_killed_supervisor_leaves_no_orphans(tmp_path: Path) -> None:
     """When the supervisor itself is killed -9, the kernel ends its children."""
     with supervising(tmp_path, entry(tmp_path, "a")) as process:
