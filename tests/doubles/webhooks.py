@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -43,7 +44,7 @@ def alert(
         "startsAt": rfc3339(starts),
         "endsAt": NEVER if ends is None else rfc3339(ends),
         "generatorURL": "http://prometheus:9090/graph",
-        "fingerprint": f"{hash(tuple(sorted(own.items()))) & 0xFFFFFFFFFFFFFFFF:016x}",
+        "fingerprint": sha256(repr(sorted(own.items())).encode()).hexdigest()[:16],
     }
 
 
