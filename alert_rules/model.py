@@ -131,7 +131,7 @@ def held(*terms: Term) -> str:
     """
     # Not the recorded series: groups run at their own moments, and one moment in between would end the page.
     now = _all(terms, "%s")
-    last = _all(terms, "last_over_time(%s[15m:15s])")
+    last = _all(terms, "last_over_time(%s[15m])")
     return f"{now}\nor (\n{_indent(last)}\n) and on (target) (\n{_indent(facts.TARGET_READABLE.expr)}\n) == 0"
 
 
