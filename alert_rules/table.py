@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from alert_rules.model import Alert, Context, Group, Recording
-from alert_rules.subjects import breakers, caches, queues, services, stack, targets
+from alert_rules.subjects import breakers, caches, delivery, queues, services, stack, targets
 from tocsin import facts
 from tocsin import signals as s
 from tocsin.settings import Settings
@@ -16,6 +16,7 @@ SUBJECTS: dict[str, Callable[[Settings], tuple[Alert, ...]]] = {
     "caches": caches.alerts,
     "breakers": breakers.alerts,
     "services": services.alerts,
+    "delivery": delivery.alerts,
     "stack": stack.alerts,
 }
 """One rule file per subject; a new subject is a module with ``alerts`` and a line here."""

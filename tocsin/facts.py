@@ -223,7 +223,7 @@ UNDELIVERED_AGE = Fact(
     "How long the oldest undelivered message has waited in the router; 0 when none waits.",
     f"clamp_min(time() - min({s.ROUTER_OLDEST_UNDELIVERED}), 0)\nor 0 * max({s.ROUTER_DEAD_LETTERS})",
     (s.ROUTER_OLDEST_UNDELIVERED, s.ROUTER_DEAD_LETTERS),
-    "stack",
+    "delivery",
 )
 NEW_DEAD_LETTERS = Fact(
     "router:new_dead_letters:increase1h",
@@ -233,7 +233,7 @@ NEW_DEAD_LETTERS = Fact(
     # A gauge that pruning lowers: what was added since its lowest point, not its slope.
     f"clamp_min(sum({s.ROUTER_DEAD_LETTERS}) - sum(min_over_time({s.ROUTER_DEAD_LETTERS}[1h])), 0)",
     (s.ROUTER_DEAD_LETTERS,),
-    "stack",
+    "delivery",
 )
 HEARTBEAT_AGE = Fact(
     "router:heartbeat:seconds",
@@ -242,7 +242,7 @@ HEARTBEAT_AGE = Fact(
     "How long ago the watchdog alert reached the router; infinite when it never did.",
     f"clamp_min(time() - max by (source) ({s.ROUTER_HEARTBEAT}), 0)\nor (absent({s.ROUTER_HEARTBEAT}) * Inf)",
     (s.ROUTER_HEARTBEAT,),
-    "stack",
+    "delivery",
 )
 DISK_FREE_RATIO = Fact(
     "stack:disk_free:ratio",

@@ -117,7 +117,7 @@ def test_a_rule_without_a_producer_is_left_out(tmp_path: Path) -> None:
     """With nothing produced, only the stack's own rules and those of its targets are loaded."""
     settings = other_settings(tmp_path)
     loaded = groups(context(settings, frozenset()))
-    assert set(loaded) == {"targets", "services", "stack"}
+    assert set(loaded) == {"targets", "services", "delivery", "stack"}
 
 
 def test_demo_takes_the_wait_off_one_rule_only(tmp_path: Path) -> None:
