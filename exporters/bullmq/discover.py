@@ -57,6 +57,8 @@ class Discovery:
             self._collect(self._task)
         if self._task is None and (self._found is None or self._clock() >= self._next):
             self._task = asyncio.create_task(self._look())
+            # A target that leaves the configuration leaves its last look behind: nobody asks how that ended.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         if self._task is not None and (self._found is None or not self._found.names):
             # The look may take longer than this scrape; it goes on for the next one.
             await asyncio.wait([self._task])

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from exporters.breaker_json.read import BreakerField, BreakerReader, BreakerSettings, read_state
+from exporters.runtime.target import Target
+from exporters.table import SOURCES
 from tocsin.errors import TargetError
 from tocsin.settings import Secret
 
@@ -69,7 +71,7 @@ class _Page:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
+                head = await _head(reader, writer)
                 self.requests.append(head.decode())
                 length = "" if "Connection: close" in self.headers else f"Content-Length: {len(self.body)}\r\n"
                 writer.write(f"HTTP/1.1 {self.status}\r\n{length}{self.headers}\r\n".encode() + self.body)
@@ -80,6 +82,14 @@ class _Page:
             pass
         finally:
             writer.close()
+
+
+async def _head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    start = await reader.readexactly(1)
+    if start == b"\x16":  # a TLS handshake, which this server cannot read
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        raise ConnectionError
+    return start + await reader.readuntil(b"\r\n\r\n")
 
 
 @asynccontextmanager
@@ -188,6 +198,15 @@ async def test_a_page_of_another_kind_is_a_parse_error() -> None:
         with pytest.raises(TargetError, match="not JSON"):
             await reader.read()
         reader.close()
+
+
+async def test_a_page_without_tls_is_a_tls_problem() -> None:
+    """https:// to a port that speaks plain HTTP is told as what it is."""
+    async with _serving() as page:
+        settings = _settings(page, url=f"https://127.0.0.1:{page.port}/health")
+        result = await Target(settings, SOURCES["breaker-json"]).scrape(5.0)
+    assert result.error is not None
+    assert result.error.reason == "tls"
 
 
 async def test_a_token_is_sent_and_never_told() -> None:
