@@ -13,38 +13,45 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.doubles.pagerduty import PagerDutyDouble
 from tests.e2e.native import Native, prepare
-from tests.servers import eventually, need_generation
+from tests.servers import GENERATIONS, Generation, eventually, need_generation
 
 RUNS = 20
 GOAL_SECONDS = 1.8
 
 
-def main(generation: str = "debian", runs: int = RUNS) -> None:
-    """Print one line per figure."""
-    with tempfile.TemporaryDirectory() as folder, PagerDutyDouble().running() as pagerduty:
-        key = Path(folder) / "routing_key"
-        key.write_text(pagerduty.routing_key)
-        stack = prepare(
-            Path(folder) / "stack",
-            need_generation(generation),
-            {
-                "destinations": {
-                    "pager": {"kind": "pagerduty", "routing_key_file": str(key), "events_url": pagerduty.events_url}
-                },
-                "routes": [{"match": {}, "to": ["pager"]}],
-                "intervals": {"scrape": "1s", "evaluate": "1s", "group_wait": "1s", "group_interval": "1s"},
-            },
-        )
-        _watch_own_queue(stack)
-        stack.run("up", "--mode", "native")
+def main(runs: int = RUNS) -> None:
+    """Print the figures of each generation that is here."""
+    for name in GENERATIONS:
         try:
-            _report(*_measure(stack, runs))
-        finally:
-            stack.run("down")
+            generation = need_generation(name)
+        except pytest.skip.Exception as absent:
+            print(f"{name}: not run: {absent}")
+            continue
+        with tempfile.TemporaryDirectory() as folder, PagerDutyDouble().running() as pagerduty:
+            _one_generation(generation, Path(folder), pagerduty, runs)
+
+
+def _one_generation(generation: Generation, folder: Path, pagerduty: PagerDutyDouble, runs: int) -> None:
+    key = folder / "routing_key"
+    key.write_text(pagerduty.routing_key)
+    pager = {"kind": "pagerduty", "routing_key_file": str(key), "events_url": pagerduty.events_url}
+    changes = {
+        "destinations": {"pager": pager},
+        "routes": [{"match": {}, "to": ["pager"]}],
+        "intervals": {"scrape": "1s", "evaluate": "1s", "group_wait": "1s", "group_interval": "1s"},
+    }
+    stack = prepare(folder / "stack", generation, changes)
+    _watch_own_queue(stack)
+    stack.run("up", "--mode", "native")
+    try:
+        _report(generation.name, *_measure(stack, runs))
+    finally:
+        stack.run("down")
 
 
 def _watch_own_queue(stack: Native) -> None:
@@ -93,10 +100,12 @@ def _delivered(stack: Native, started: float) -> tuple[float, float] | None:
     return (row[0], row[1]) if row else None
 
 
-def _report(floor: list[float], whole: list[float]) -> None:
+def _report(generation: str, floor: list[float], whole: list[float]) -> None:
     for name, values in (("Prometheus + Alertmanager alone", floor), ("to the page delivered", whole)):
         low, middle, high = min(values), statistics.median(values), max(values)
-        print(f"fault → {name:<34} min {low:5.2f}  median {middle:5.2f}  max {high:5.2f} s  ({len(values)} runs)")
+        print(
+            f"{generation}: fault → {name:<32} min {low:5.2f}  median {middle:5.2f}  max {high:5.2f} s  ({len(values)} runs)"
+        )
     own = statistics.median(b - a for a, b in zip(floor, whole, strict=True))
     ratio = statistics.median(whole) / statistics.median(floor)
     print(
