@@ -103,9 +103,8 @@ def _delivered(stack: Native, started: float) -> tuple[float, float] | None:
 def _report(generation: str, floor: list[float], whole: list[float]) -> None:
     for name, values in (("Prometheus + Alertmanager alone", floor), ("to the page delivered", whole)):
         low, middle, high = min(values), statistics.median(values), max(values)
-        print(
-            f"{generation}: fault → {name:<32} min {low:5.2f}  median {middle:5.2f}  max {high:5.2f} s  ({len(values)} runs)"
-        )
+        figures = f"min {low:5.2f}  median {middle:5.2f}  max {high:5.2f} s"
+        print(f"{generation}: fault → {name:<32} {figures}  ({len(values)} runs)")
     own = statistics.median(b - a for a, b in zip(floor, whole, strict=True))
     ratio = statistics.median(whole) / statistics.median(floor)
     print(
