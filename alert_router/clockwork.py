@@ -135,6 +135,7 @@ def _missing(source: str, since: float, ended: float | None = None) -> Announcem
             "description": "The watchdog alert always fires. When it stops coming, Prometheus or Alertmanager is down, "
             "or cannot reach the router: other alerts would not come either.",
             "value": "the watchdog alert stopped coming",
+            "runbook": "WatchdogMissing",
         },
         "critical",
         since,

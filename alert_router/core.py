@@ -174,7 +174,8 @@ def unreadable(reason: str, count: int, since: float, ended: float | None = None
         {},
         {
             "summary": "A webhook came that cannot be read",
-            "description": f"It may have been a page: {reason}. The body is kept in quarantine.",
+            "description": f"It may have been a page: {reason}. The body is kept in quarantine, which the page of dead"
+            " letters lists. Look who posts to /webhook/alertmanager: only Alertmanager should.",
             "value": f"{count} in quarantine",
         },
         "warning",

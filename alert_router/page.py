@@ -187,18 +187,26 @@ def _picture(snapshot: Snapshot, place: Site) -> Link | None:
         return Link("Graph", graph_url(place.external_url, snapshot.group_id))
     candidates = (notes.get(name, "") for name in ("panel_url", "dashboard_url", "dashboard"))
     foreign = next((url for url in candidates if _is_http(url)), "")
-    if foreign and not foreign.startswith(f"{place.external_url}/"):
+    if foreign and not _is_ours(foreign, place):
         return Link("Panel", foreign)
     return None
 
 
 def _runbook(snapshot: Snapshot, place: Site) -> Link | None:
-    written = snapshot.alerts[0].annotations.get("runbook_url", "")
-    if _is_http(written) and not written.startswith(f"{place.external_url}/"):
-        return Link("Runbook", written)  # the rule's author knows better than we do
-    if place.has_runbook(snapshot.alertname):
-        return Link("Runbook", runbook_url(place.external_url, snapshot.alertname))
-    return None
+    notes = snapshot.alerts[0].annotations
+    written = notes.get("runbook_url", "")
+    if _is_http(written) and "/runbooks/" not in written:
+        return Link("Runbook", written)
+    # One of ours, named by its rule; its address is made anew, because the rule may be older than external_url.
+    named = written.rpartition("/runbooks/")[2]
+    for name in (named, notes.get("runbook", ""), snapshot.alertname):
+        if place.has_runbook(name):
+            return Link("Runbook", runbook_url(place.external_url, name))
+    return Link("Runbook", written) if _is_http(written) and not _is_ours(written, place) else None
+
+
+def _is_ours(url: str, place: Site) -> bool:
+    return url.startswith(f"{place.external_url}/")
 
 
 def _silence(snapshot: Snapshot, place: Site) -> Link | None:

@@ -126,6 +126,7 @@ def _failing(health: str, trouble: str, severity: str, since: float) -> Announce
             "summary": f"Messages to {where} are refused",
             "description": f"{trouble.partition(': ')[2]}. The messages are kept as dead letters, and can be sent again"
             " from the inbox's page of them.",
+            "runbook": "DeadLetters",
             "value": _REASONS.get(trouble.partition(":")[0], trouble.partition(":")[0]),
         },
         severity,
