@@ -66,14 +66,16 @@ def draw(picture: Picture) -> str:
 
 
 def _scale(picture: Picture) -> _Scale:
-    values = [value for series in picture.series for _, value in series.points if math.isfinite(value)]
+    # Zero is always in the picture: a line that fills its frame looks dramatic whatever it means.
+    values = [0.0, *(value for series in picture.series for _, value in series.points if math.isfinite(value))]
     if picture.threshold is not None:
         values.append(picture.threshold)
-    low, high = min([0.0, *values]), max(values, default=1.0)
+    low, high = min(values), max(values)
     if high <= low:
         high = low + 1.0
     step = nice_step((high - low) / 4)
-    return _Scale(picture.start, picture.end, math.floor(low / step) * step, math.ceil(high * 1.04 / step) * step)
+    room = (high - low) * 0.04
+    return _Scale(picture.start, picture.end, math.floor(low / step) * step, math.ceil((high + room) / step) * step)
 
 
 def nice_step(rough: float) -> float:
