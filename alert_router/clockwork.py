@@ -15,8 +15,10 @@ from tocsin.errors import StackError
 
 _log = logging.getLogger(__name__)
 
+FIRST_SECONDS = 60.0
 PRUNE_SECONDS = 3600.0
 RECONCILE_SECONDS = 10.0
+"""Shortest time between two looks at Alertmanager's alerts; with a long group interval, half of that."""
 HEARTBEAT_SECONDS = 15.0
 QUIET_SECONDS = 3600.0
 """A quarantine into which nothing came for this long is news no more."""
@@ -34,6 +36,7 @@ class Clockwork:
     def __init__(self, router: Router) -> None:
         self._router = router
         self._absent: dict[str, float] = {}
+        self._looked = 0.0
         self._started = router.seams.clock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -53,8 +56,11 @@ class Clockwork:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
+        done = False
         while True:
-            await self._router.seams.sleep(pause)
+            # The first round comes soon, or a router that is restarted every hour would never prune.
+            await self._router.seams.sleep(pause if done else min(pause, FIRST_SECONDS))
+            done = True
             try:
                 await work()
             except (StackError, LedgerError) as error:
@@ -84,6 +90,10 @@ class Clockwork:
             self._absent.clear()
             return
         now = router.seams.clock()
+        interval = router.settings.intervals.group_interval.total_seconds()
+        if now - self._looked < interval / 2:
+            return
+        self._looked = now
         alertmanager = router.alertmanager
         if now - await alertmanager.started() < SETTLING_SECONDS:
             self._absent.clear()
@@ -92,7 +102,7 @@ class Clockwork:
         gone = {one.id: one for one in groups if not _prints(one) & known}
         self._absent = {ident: self._absent.get(ident, now) for ident in gone}
         # Its own resolve may still wait for the next flush of the group.
-        patience = 2 * router.settings.intervals.group_interval.total_seconds() + RECONCILE_SECONDS
+        patience = 2 * interval + RECONCILE_SECONDS
         for ident, since in self._absent.items():
             if now - since >= patience:
                 _log.warning("router.resolve.inferred", extra={"group": ident, "alertname": gone[ident].alertname})

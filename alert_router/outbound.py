@@ -28,9 +28,10 @@ class HttpClient:
     """A small HTTP client with pooled connections. ``transport`` is the seam for tests."""
 
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        # No proxy from the environment for loopback neighbours is httpx's own rule; redirects are never followed,
-        # because they would carry credentials elsewhere.
-        self._client = httpx.AsyncClient(timeout=timeout, transport=transport, follow_redirects=False)
+        # A proxy from the environment is for the outside, never for the stack's own parts on this machine.
+        direct = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"), transport)
+        # Redirects are never followed: they would carry credentials elsewhere.
+        self._client = httpx.AsyncClient(timeout=timeout, transport=transport, mounts=direct, follow_redirects=False)
 
     async def request(
         self,

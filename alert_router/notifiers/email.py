@@ -172,8 +172,9 @@ def _translated(error: Exception) -> Exception:
             found = _by_code(error.code, f"{error.code} {cut(str(error.message), 160)}")
         case smtp.SMTPTimeoutError() | TimeoutError():
             found = Transient("timeout", "the relay did not answer in time")
-        case smtp.SMTPNotSupported():
-            found = Permanent("tls", f"the relay cannot do what the settings ask for: {cut(str(error), 160)}")
+        case smtp.SMTPException() if "STARTTLS" in str(error):
+            # The library has no class of its own for it.
+            found = Permanent("tls", "the relay does not offer STARTTLS; write `tls: none` only on a network you trust")
         case smtp.SMTPException() | OSError() if "certificate" in str(error).lower() or "ssl" in str(error).lower():
             found = Transient("tls", "no secure connection to the relay: its certificate or protocol is refused")
         case smtp.SMTPException() | OSError():

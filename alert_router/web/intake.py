@@ -34,6 +34,7 @@ async def alertmanager(request: Request) -> Response:
     router: Router = request.app.state.router
     if not allowed(request, router):
         router.meters.accepted("refused")
+        _log.warning("router.webhook.refused", extra={"client": request.client.host if request.client else ""})
         return _answer(401, "the bearer token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
     try:
         body = await _body(request)

@@ -38,13 +38,12 @@ async def test_a_resolve_that_never_came_is_inferred(parts: Parts) -> None:
     double.fingerprints = {page["fingerprint"]}
     await clockwork.reconcile()
     double.fingerprints = set()
-    for _ in range(14):
+    gone = clock.now
+    while await statuses(bench) == {"QueueNearCapacity": "firing"}:
+        clock.now += 10
+        assert clock.now < gone + 200
         await clockwork.reconcile()
-        assert await statuses(bench) == {"QueueNearCapacity": "firing"}
-        clock.now += 9
-    clock.now += 10
-    await clockwork.reconcile()
-    assert await statuses(bench) == {"QueueNearCapacity": "resolved"}
+    assert clock.now >= gone + 120
     (group,) = await bench.groups()
     assert "inferred" in (await bench.client.get(f"/groups/{group['id']}")).text
 
