@@ -12,6 +12,7 @@ from alert_router.ledger import LedgerError
 from alert_router.ledger.reads import GroupView, firing, newest_with, quarantined, totals
 from alert_router.snapshot import Announcement, Sender, build
 from tocsin.errors import StackError
+from tocsin.telemetry import untraced
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class Clockwork:
             await self._router.seams.sleep(pause if done else min(pause, FIRST_SECONDS))
             done = True
             try:
-                await work()
+                with untraced():
+                    await work()
             except (StackError, LedgerError) as error:
                 _log.warning("router.clock.failed", extra={"work": work.__name__, "error": str(error)})
             except Exception:  # noqa: BLE001  # the next round may work; the others must go on

@@ -24,7 +24,7 @@ from alert_router.snapshot import Announcement, Snapshot
 from tocsin.endpoints import endpoints
 from tocsin.errors import ConfigError
 from tocsin.settings import Secret, Settings
-from tocsin.telemetry import current_trace_id
+from tocsin.telemetry import carrier
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Router:
             plan(self.settings, snapshot.routing_labels()),
             self.seams.clock(),
             body=body,
-            trace=current_trace_id(),
+            trace=carrier().get("traceparent"),
             inferred=inferred,
         )
         book = self._book

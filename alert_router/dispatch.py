@@ -119,7 +119,8 @@ class Lane:
     async def _deliver(self, job: Job) -> None:
         shared = self._shared
         about = {"destination": self.name, "group": job.snapshot.group_id, "generation": str(job.generation)}
-        with span("router.deliver", {f"tocsin.{key}": value for key, value in about.items()}):
+        parent = {"traceparent": job.trace} if job.trace else None
+        with span("router.deliver", {f"tocsin.{key}": value for key, value in about.items()}, parent=parent):
             around = Surroundings(shared.site, shared.seams.clock, shared.seams.random)
             outcome = await attempt(job, self._notifier, around)
             finished = await self._write_down(job, outcome)

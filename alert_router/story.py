@@ -62,7 +62,7 @@ def _events(connection: sqlite3.Connection, group: str) -> Iterator[Entry]:
             parts.insert(0, f"after {duration(snapshot.ended - snapshot.since)}")
         parts += ["inferred: Alertmanager has it no more"] if inferred else []
         parts += [f"{duplicates} duplicate{'s' if duplicates > 1 else ''} dropped"] if duplicates else []
-        parts += [f"trace {trace}"] if trace else []
+        parts += [f"trace {trace.split('-')[1]}"] if trace else []
         yield Entry(received, kind, "; ".join(parts), "good" if kind == "resolved" else "bad")
 
 

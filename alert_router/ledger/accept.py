@@ -18,7 +18,7 @@ Kind = Literal["fired", "updated", "reminder", "resolved"]
 
 @dataclass(frozen=True)
 class Arrival:
-    """A snapshot at the door. ``body`` is the compressed raw body, ``received`` unix seconds."""
+    """A snapshot at the door: ``body`` is the packed raw body, ``received`` unix seconds, ``trace`` a traceparent."""
 
     snapshot: Snapshot
     plan: Plan

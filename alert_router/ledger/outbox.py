@@ -38,6 +38,8 @@ class Job:
     accepted: float
     backoff: float
     why: str
+    trace: str | None
+    """The traceparent of the webhook."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Finished:
 
 _DUE = """
 SELECT d.id, d.recipient, d.grp, d.generation, d.episode, d.why, d.uncertain, d.backoff, d.created,
-       e.kind, e.snapshot, e.inferred, t.ref
+       e.kind, e.snapshot, e.inferred, e.trace, t.ref
 FROM delivery d
 JOIN event e ON e.grp = d.grp AND e.generation = d.generation
 JOIN grp g ON g.id = d.grp
@@ -85,7 +87,22 @@ def lease(connection: sqlite3.Connection, dest: str, limit: int, now: float) -> 
         return []
     jobs = []
     for found in connection.execute(_DUE, (dest, now, limit)).fetchall():
-        ident, recipient, grp, generation, episode, why, uncertain, backoff, created, kind, text, inferred, ref = found
+        (
+            ident,
+            recipient,
+            grp,
+            generation,
+            episode,
+            why,
+            uncertain,
+            backoff,
+            created,
+            kind,
+            text,
+            inferred,
+            trace,
+            ref,
+        ) = found
         if why == "fallback" and (taken := _taken_by(connection, grp, episode)):
             connection.execute(
                 "UPDATE delivery SET state = 'superseded', finished = ?, detail = ? WHERE id = ?",
@@ -110,6 +127,7 @@ def lease(connection: sqlite3.Connection, dest: str, limit: int, now: float) -> 
                 created,
                 backoff,
                 why,
+                trace,
             )
         )
     return jobs

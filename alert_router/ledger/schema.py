@@ -43,7 +43,7 @@ CREATE TABLE event (              -- every accepted state, with the body as it c
     duplicates INTEGER NOT NULL DEFAULT 0,
     snapshot TEXT NOT NULL,
     body BLOB,                    -- zlib
-    trace TEXT,
+    trace TEXT,                   -- traceparent: each delivery goes on in the trace of its webhook
     UNIQUE (grp, generation)
 );
 CREATE INDEX event_by_time ON event (received);

@@ -55,10 +55,11 @@ async def the_group(bench: Bench) -> str:
 
 async def test_the_inbox_shows_firing_first_with_what_matters(bench: Bench) -> None:
     """Severity, value, since when, links and who was told; what ended is below."""
-    await bench.post(alert("TargetDown", starts=NOW - 900, severity="warning"))
-    await bench.post(alert("TargetDown", starts=NOW - 900, ends=NOW - 60, severity="warning"))
-    await bench.post(alert("CacheHitRatioLow", starts=NOW - 60, severity="warning"))
-    await bench.post(alert("QueueNearCapacity", starts=NOW - 185))
+    now = time.time()
+    await bench.post(alert("TargetDown", starts=now - 900, severity="warning"))
+    await bench.post(alert("TargetDown", starts=now - 900, ends=now - 60, severity="warning"))
+    await bench.post(alert("CacheHitRatioLow", starts=now - 60, severity="warning"))
+    await bench.post(alert("QueueNearCapacity", starts=now - 185))
     page = text_of((await bench.client.get("/")).text)
     assert "2 pages firing" in page
     assert page.index("QueueNearCapacity") < page.index("CacheHitRatioLow") < page.index("Resolved")
