@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from alert_router.ledger.accept import Kind
 from alert_router.ledger.dead import bury, cheer
@@ -66,7 +66,7 @@ class Finished:
 
 
 _DUE = """
-SELECT d.id, d.recipient, d.grp, d.generation, d.episode, d.why, d.uncertain, d.backoff, d.created,
+SELECT d.id, d.grp, d.episode, d.why, d.dest, d.recipient, d.generation, d.uncertain, d.backoff, d.created,
        e.kind, e.snapshot, e.inferred, e.trace, t.ref
 FROM delivery d
 JOIN event e ON e.grp = d.grp AND e.generation = d.generation
@@ -87,22 +87,7 @@ def lease(connection: sqlite3.Connection, dest: str, limit: int, now: float) -> 
         return []
     jobs = []
     for found in connection.execute(_DUE, (dest, now, limit)).fetchall():
-        (
-            ident,
-            recipient,
-            grp,
-            generation,
-            episode,
-            why,
-            uncertain,
-            backoff,
-            created,
-            kind,
-            text,
-            inferred,
-            trace,
-            ref,
-        ) = found
+        ident, grp, episode, why = found[:4]
         if why == "fallback" and (taken := _taken_by(connection, grp, episode)):
             connection.execute(
                 "UPDATE delivery SET state = 'superseded', finished = ?, detail = ? WHERE id = ?",
@@ -111,26 +96,30 @@ def lease(connection: sqlite3.Connection, dest: str, limit: int, now: float) -> 
             continue
         connection.execute("UPDATE delivery SET state = 'sending', attempts = attempts + 1 WHERE id = ?", (ident,))
         attempt = connection.execute("INSERT INTO attempt (delivery, started) VALUES (?, ?)", (ident, now)).lastrowid
-        jobs.append(
-            Job(
-                ident,
-                attempt or 0,
-                dest,
-                recipient,
-                generation,
-                episode,
-                kind,
-                Snapshot.from_json(text),
-                json.loads(ref) if ref else None,
-                bool(uncertain),
-                bool(inferred),
-                created,
-                backoff,
-                why,
-                trace,
-            )
-        )
+        jobs.append(_job(found, attempt or 0))
     return jobs
+
+
+def _job(found: tuple[Any, ...], attempt: int) -> Job:
+    ident, _grp, episode, why, dest, recipient, generation, uncertain, backoff, created, *event = found
+    kind, text, inferred, trace, ref = event
+    return Job(
+        delivery=ident,
+        attempt=attempt,
+        dest=dest,
+        recipient=recipient,
+        generation=generation,
+        episode=episode,
+        kind=kind,
+        snapshot=Snapshot.from_json(text),
+        thread=json.loads(ref) if ref else None,
+        uncertain=bool(uncertain),
+        inferred=bool(inferred),
+        accepted=created,
+        backoff=backoff,
+        why=why,
+        trace=trace,
+    )
 
 
 def _taken_by(connection: sqlite3.Connection, grp: str, episode: int) -> list[str]:
