@@ -7,7 +7,10 @@ import contextlib
 import io
 import os
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from alert_rules import catalogue
 from exporters.table import SOURCES
@@ -86,6 +89,8 @@ def _keys(model: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     if value in (None, [], {}, ()):
         return "none"
+    if isinstance(value, str) and value.startswith("P"):
+        return format_duration(TypeAdapter(timedelta).validate_python(value))  # JSON schemas say PT30S
     return str(value) if not isinstance(value, dict) else "see below"
 
 
@@ -127,6 +132,8 @@ def _metrics() -> str:
 
 
 def _alerts(settings: Settings) -> str:
+    # As everybody gets them: the demo's own thresholds and missing `for` would mislead.
+    settings = settings.model_copy(update={"profile": "standard", "thresholds": {}})
     rows = [
         (
             f"[{alert.name}](../runbooks/{alert.runbook}.md)",

@@ -141,9 +141,9 @@ class Match(Strict):
 class Route(Strict):
     """One routing line; the first that matches a group wins. The inbox gets every group in any case."""
 
-    match: Match = Match()
+    match: Match = Field(default=Match(), description="Label tests, all of which must hold; empty matches everything.")
     to: tuple[str, ...] = Field(description="Names of destinations, told at once.")
-    fallback: tuple[Fallback, ...] = ()
+    fallback: tuple[Fallback, ...] = Field(default=(), description="Who is told next when nobody of `to` has taken it.")
 
 
 class ThresholdOverride(Strict):
@@ -156,24 +156,28 @@ class ThresholdOverride(Strict):
 class Intervals(Strict):
     """How often things happen."""
 
-    scrape: Duration = timedelta(seconds=15)
-    evaluate: Duration = timedelta(seconds=15)
-    group_wait: Duration = timedelta(seconds=10)
-    group_interval: Duration = timedelta(minutes=1)
-    repeat: Duration = timedelta(hours=4)
+    scrape: Duration = Field(default=timedelta(seconds=15), description="Between two reads of a target.")
+    evaluate: Duration = Field(default=timedelta(seconds=15), description="Between two evaluations of the rules.")
+    group_wait: Duration = Field(
+        default=timedelta(seconds=10), description="How long the first alert of a group waits for others to join it."
+    )
+    group_interval: Duration = Field(
+        default=timedelta(minutes=1), description="Between two messages about changes in one group."
+    )
+    repeat: Duration = Field(default=timedelta(hours=4), description="Reminder while a group goes on firing.")
 
 
 class MetricsRetention(Strict):
     """Prometheus keeps at most this long and at most this much, whichever ends first."""
 
-    days: int = Field(default=15, ge=1)
-    size: Size = 10 * 10**9
+    days: int = Field(default=15, ge=1, description="Kept for this many days …")
+    size: Size = Field(default=10 * 10**9, description="… and never more than this, such as 10GB.")
 
 
 class DaysRetention(Strict):
     """Kept for this many days."""
 
-    days: int = Field(default=15, ge=1)
+    days: int = Field(default=15, ge=1, description="Kept for this many days.")
 
 
 class Retention(Strict):
@@ -225,15 +229,19 @@ class Settings(Strict):
         default=None,
         description="Where people reach Grafana; without it panel links lead to the router's own graphs.",
     )
-    targets: tuple[TargetSettings, ...] = ()
-    scrape: tuple[ScrapeEndpoint, ...] = ()
-    thresholds: dict[str, ThresholdOverride] = {}
-    destinations: dict[Name, DestinationSettings] = {}
-    routes: tuple[Route, ...] = ()
-    intervals: Intervals = Intervals()
-    retention: Retention = Retention()
+    targets: tuple[TargetSettings, ...] = Field(default=(), description="The systems that the exporter reads.")
+    scrape: tuple[ScrapeEndpoint, ...] = Field(default=(), description="Applications that speak Prometheus already.")
+    thresholds: dict[str, ThresholdOverride] = Field(
+        default={}, description="Numbers that differ from the built-in ones, by name (docs/reference/alerts.md)."
+    )
+    destinations: dict[Name, DestinationSettings] = Field(
+        default={}, description="Where pages can go, by name; the inbox is always there."
+    )
+    routes: tuple[Route, ...] = Field(default=(), description="Who is told what; the first that matches a group wins.")
+    intervals: Intervals = Field(default=Intervals(), description="How often things happen.")
+    retention: Retention = Field(default=Retention(), description="How long things are kept.")
     slos: tuple[str, ...] = Field(default=(), description="Globs of SLO files, relative to this file.")
-    ports: Ports = Ports()
+    ports: Ports = Field(default=Ports(), description="Loopback ports of the native stack.")
     # Filled by load(), not written in the file.
     source: Path = Field(default=Path("tocsin.yaml"), exclude=True, repr=False)
     home: Path = Field(default_factory=Path.cwd, exclude=True, repr=False)
