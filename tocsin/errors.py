@@ -50,7 +50,7 @@ class Problem:
     """Key path such as ``targets[2].url``; empty for the file as a whole."""
     message: str
     fix: str
-    level: Literal["error", "warning"] = "error"
+    level: Literal["error", "warning", "info"] = "error"
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
