@@ -1,0 +1,1 @@
+"""SLO tools that ask a live Prometheus: check, backtest, gate, explain, convert and init."""
