@@ -47,7 +47,7 @@ def _slo_files(settings: Settings) -> dict[str, str]:
     out: dict[str, str] = {}
     for objective in objectives(settings):
         groups = groups_of(objective, settings)
-        subject = f"slo-{objective.slo.name}@{objective.spec.service}"
+        subject = f"slo-{objective.name}@{objective.service}"
         out[f"{subject}.rules.yml"] = rule_file(groups, settings.external_url)
         alerts = [alert for group in groups for alert in group.alerts]
         out |= proofs(alerts, [f"{subject}.rules.yml"], settings.external_url, subject=subject)

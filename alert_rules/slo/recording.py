@@ -1,151 +1,197 @@
 """Recorded series of one SLO: bad and total events apart, divided last, so that the budget is true.
 
-Short windows (5m, 30m, 1h) are read from the source. Longer ones add up the recorded 5m counts, once a minute: a 3-day
+Windows up to an hour are read from the source. Longer ones add up the recorded 5m counts, taken once a minute: a 3-day
 range over every source series would cost fifty times as much. Constants are one series per SLO.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import PurePath
 
 from alert_rules.model import Recording
-from alert_rules.slo.spec import WINDOW, Slo, Spec
-from alert_rules.slo.windows import Pair, pairs, plain, window_name
+from alert_rules.slo import promql
+from alert_rules.slo.latency import both_bounds
+from alert_rules.slo.names import Names
+from alert_rules.slo.objective import Objective
+from alert_rules.slo.windows import Pair, plain, window_name
 from tocsin import facts
+
+__all__ = ["BAD", "MAINTENANCE", "TOTAL", "Objective", "long", "period", "raw", "windows_of"]
 
 BAD = "slo:bad_events:increase"
 TOTAL = "slo:total_events:increase"
-RATIO = "slo:sli_error:ratio"
+MAINTENANCE = "slo:maintenance:active"
 _BAD_SAMPLE = "slo:bad_events:sample5m"
 _TOTAL_SAMPLE = "slo:total_events:sample5m"
-INFO = "slo_info"
+GROUP_REMAINING = "slo:group_error_budget_remaining:ratio"
+GROUP_BURN = "slo:group_burn_rate:ratio"
 
-_RAW = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=1))
-_SUMMED = (timedelta(hours=2), timedelta(hours=6), timedelta(days=1), timedelta(days=3))
-_BASE = _RAW[0]
-LONG_INTERVAL = timedelta(minutes=1)
-PERIOD_INTERVAL = timedelta(minutes=2)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One SLO with all that its rules need; ``file`` is where it was written."""
-
-    spec: Spec
-    slo: Slo
-    file: str
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Identity first and fixed; the owner's labels beside it never replace it."""
-        return {**self.spec.labels, **self.slo.labels, "slo": self.slo.name, "service": self.spec.service}
-
-    @property
-    def period(self) -> timedelta:
-        """The time the budget is for."""
-        return self.slo.tocsin.period
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """The pairs that can fire: a threshold of 1 or more is never exceeded."""
-        return tuple(pair for pair in pairs(self.period) if pair.threshold(self.period, self.slo.budget) < 1)
-
-    def series(self, name: str, window: timedelta | None = None) -> str:
-        """Select one recorded series of this SLO."""
-        chosen = f',window="{window_name(window)}"' if window else ""
-        return f'{name}{{slo="{self.slo.name}",service="{self.spec.service}"{chosen}}}'
+_MINUTE = timedelta(minutes=1)
+BASE = timedelta(minutes=5)
+_LONGEST_RAW = timedelta(hours=1)
+DAY = timedelta(days=1)
+LONG_INTERVAL = _MINUTE
+PERIOD_INTERVAL = 2 * _MINUTE
 
 
-def raw(objective: Objective) -> tuple[Recording, ...]:
+def windows_of(objective: Objective) -> tuple[timedelta, ...]:
+    """Return every window that is recorded apart from the period, the shortest first."""
+    pairs = objective.pairs
+    # A day is what the low-traffic guard looks at when every event fails.
+    wanted = {BASE, _LONGEST_RAW, DAY, *(pair.long for pair in pairs), *(pair.short for pair in pairs)}
+    return tuple(sorted(wanted - {objective.period}))
+
+
+def from_source(objective: Objective, window: timedelta) -> bool:
+    """Say whether a window is read from the source; with maintenance only the base is, since it can be gated."""
+    return window <= (BASE if objective.maintenance else _LONGEST_RAW)
+
+
+def raw(objective: Objective, names: Names | None = None) -> tuple[Recording, ...]:
     """Short windows from the source, their ratios, the constants and the burn rate of now."""
-    rules = [rule for window in _RAW for rule in _from_source(objective, window)]
-    return (*rules, *_constants(objective), _burn_now(objective))
+    names = names or Names(objective)
+    windows = [window for window in windows_of(objective) if from_source(objective, window)]
+    rules = [rule for window in windows for rule in _from_source(objective, window, names)]
+    return (*_maintenance(objective), *rules, *_constants(objective, names), *_burn_now(objective, names))
 
 
-def long(objective: Objective) -> tuple[Recording, ...]:
+def long(objective: Objective, names: Names | None = None) -> tuple[Recording, ...]:
     """Windows of hours and days from a copy of the 5m counts, taken once a minute whatever the evaluation interval."""
-    copies = (
-        Recording(_BAD_SAMPLE, objective.series(BAD, _BASE), objective.labels),
-        Recording(_TOTAL_SAMPLE, objective.series(TOTAL, _BASE), objective.labels),
+    names = names or Names(objective)
+    labels = names.labels
+    copies = tuple(
+        Recording(sample, f"{_sum(objective)} ({objective.series(name, BASE)})", labels)
+        for sample, name in ((_BAD_SAMPLE, BAD), (_TOTAL_SAMPLE, TOTAL))
     )
-    return (*_without_window(copies), *(rule for window in _SUMMED for rule in _summed(objective, window)))
+    summed = [window for window in windows_of(objective) if not from_source(objective, window)]
+    return (*copies, *(rule for window in summed for rule in _summed(objective, window, names, step="1m")))
 
 
-def period(objective: Objective) -> tuple[Recording, ...]:
+def period(objective: Objective, names: Names | None = None) -> tuple[Recording, ...]:
     """The whole period, and what is left of its budget: weighted by traffic, never NaN."""
-    budget, whole = plain(objective.slo.budget), objective.period
-    ratio = objective.series(RATIO, whole)
-    remaining = (
-        "max without (window) (\n"
-        f"  1 - {ratio} / {budget}\n"
-        # Nothing happened, but the series exists: nothing was spent.
-        f"  or ({objective.series(TOTAL, whole)} == 0) + 1\n"
-        ")"
-    )
+    names = names or Names(objective)
+    budget, whole = plain(objective.budget), objective.period
     return (
-        *_summed(objective, whole),
-        Recording(facts.SLO_REMAINING, remaining, objective.labels),
-        Recording(facts.SLO_PERIOD_BURN, f"max without (window) ({ratio}) / {budget}", objective.labels),
+        # A plain range: 43,200 steps of a month would be more than a subquery should take.
+        *_summed(objective, whole, names, step=""),
+        Recording(facts.SLO_REMAINING, _remaining(objective, budget, "slo, service"), names.labels),
+        Recording(facts.SLO_PERIOD_BURN, f"{_quotient(objective, whole)} / {budget}", names.labels),
+        *(
+            [Recording(GROUP_REMAINING, _remaining(objective, budget, _identity(objective)), names.labels)]
+            if objective.indicator.group_by
+            else []
+        ),
     )
 
 
-def _from_source(objective: Objective, window: timedelta) -> tuple[Recording, ...]:
-    seconds = f" * {round(window.total_seconds())}" if objective.slo.unit == "rate" else ""
-    error, total = (WINDOW.sub(window_name(window), query) for query in objective.slo.queries)
-    # `or 0 *`: no error has happened yet, so its series was never born; the budget is full all the same.
-    bad = f"(\n{_indent(error)}\n)\nor 0 * (\n{_indent(total)}\n)"
+def _identity(objective: Objective) -> str:
+    return ", ".join(dict.fromkeys(("slo", "service", *objective.indicator.group_by)))
+
+
+def _sum(objective: Objective) -> str:
+    # By identity only: an owner's label that was renamed last week must not split the period in two.
+    return f"sum by ({_identity(objective)})"
+
+
+def _quotient(objective: Objective, window: timedelta, by: str = "slo, service") -> str:
+    bad, total = objective.series(BAD, window), objective.series(TOTAL, window)
+    return f"sum by ({by}) ({bad}) / (sum by ({by}) ({total}) > 0)"
+
+
+def _remaining(objective: Objective, budget: str, by: str) -> str:
+    total = f"sum by ({by}) ({objective.series(TOTAL, objective.period)})"
+    # Nothing happened, but the series exists: nothing was spent.
+    return f"1 - {_quotient(objective, objective.period, by)} / {budget}\nor ({total} == 0) + 1"
+
+
+def _aggregated(objective: Objective, query: str, window: timedelta, operation: str = "sum") -> str:
+    """Fill the window in, and reduce to one series per group unless the query does so itself."""
+    expr = both_bounds(promql.fill(query, window_name(window)))
+    groups = objective.indicator.group_by
+    if promql.read(query).by == groups:
+        return expr
+    by = f" by ({', '.join(groups)})" if groups else ""
+    return f"{operation}{by} (\n{indent(expr)}\n)"
+
+
+def _counts(objective: Objective, window: timedelta) -> tuple[str, str]:
+    """Return the expressions of bad and of all events in a window; `>= 0` drops what is not a number."""
+    indicator = objective.indicator
+    scale = f" * {round(window.total_seconds())}" if indicator.unit == "rate" else ""
+    if indicator.mode == "raw":
+        ratio = f"(\n{indent(_aggregated(objective, indicator.error, window, 'max'))}\n) >= 0"
+        return ratio, f"0 * (\n{indent(ratio)}\n) + 1"
+    assert indicator.total is not None
+    total = f"(\n{indent(_aggregated(objective, indicator.total, window))}\n){scale} >= 0"
+    if indicator.mode == "weighted":
+        ratio = _aggregated(objective, indicator.error, window, "max")
+        bad = f"((\n{indent(ratio)}\n) >= 0)\n* ignoring () (\n{indent(total)}\n)\nor (\n{indent(total)}\n) == 0"
+        return bad.replace("* ignoring () ", "* "), total
+    bad = f"(\n{indent(_aggregated(objective, indicator.error, window))}\n){scale} >= 0"
+    if indicator.unborn_is_zero:
+        # No error has happened yet, so its series was never born; the budget is full all the same.
+        bad += f"\nor 0 * (\n{indent(_aggregated(objective, indicator.total, window))}\n)"
+    return bad, total
+
+
+def _from_source(objective: Objective, window: timedelta, names: Names) -> tuple[Recording, ...]:
+    bad, total = (_gated(objective, expr) for expr in _counts(objective, window))
     return (
-        Recording(BAD, f"(\n{_indent(bad)}\n){seconds}" if seconds else bad, _windowed(objective, window)),
-        Recording(TOTAL, f"(\n{_indent(total)}\n){seconds}", _windowed(objective, window)),
-        _ratio(objective, window),
+        Recording(BAD, bad, names.windowed(window)),
+        Recording(TOTAL, total, names.windowed(window)),
+        _ratio(objective, window, names),
     )
 
 
-def _summed(objective: Objective, window: timedelta) -> tuple[Recording, ...]:
+def _gated(objective: Objective, expr: str) -> str:
+    if not objective.maintenance:
+        return expr
+    # The whole base window: events of the planned work stay in it for five minutes after its end.
+    active = f"max_over_time({objective.series(MAINTENANCE)}[{window_name(BASE)}])"
+    return f"(\n{indent(expr)}\n)\nunless on () ({active} > 0)"
+
+
+def _maintenance(objective: Objective) -> tuple[Recording, ...]:
+    if not objective.maintenance:
+        return ()
+    expr = f"max((\n{indent(objective.maintenance)}\n) > bool 0)\nor vector(0)"
+    return (Recording(MAINTENANCE, expr, objective.labels),)
+
+
+def _summed(objective: Objective, window: timedelta, names: Names, *, step: str) -> tuple[Recording, ...]:
     # Each event is in five of the copies that are taken once a minute: weigh them so that counts stay counts.
-    weight = plain(Decimal(LONG_INTERVAL.total_seconds()) / Decimal(_BASE.total_seconds()))
-    name = window_name(window)
-    return (
+    weight = plain(Decimal(LONG_INTERVAL.total_seconds()) / Decimal(BASE.total_seconds()))
+    span = f"[{window_name(window)}:{step}]" if step else f"[{window_name(window)}]"
+    rules = [
         Recording(
-            BAD,
-            f"sum_over_time({objective.series(_BAD_SAMPLE)}[{name}]) * {weight}",
-            _windowed(objective, window),
-        ),
-        Recording(
-            TOTAL,
-            f"sum_over_time({objective.series(_TOTAL_SAMPLE)}[{name}]) * {weight}",
-            _windowed(objective, window),
-        ),
-        _ratio(objective, window),
-    )
+            name,
+            f"{_sum(objective)} (sum_over_time({objective.series(sample)}{span})) * {weight}",
+            names.windowed(window),
+        )
+        for name, sample in ((BAD, _BAD_SAMPLE), (TOTAL, _TOTAL_SAMPLE))
+    ]
+    return (*rules, _ratio(objective, window, names))
 
 
-def _ratio(objective: Objective, window: timedelta) -> Recording:
+def _ratio(objective: Objective, window: timedelta, names: Names) -> Recording:
     # No traffic, no ratio: neither NaN nor an alert.
     expr = f"{objective.series(BAD, window)}\n/ ({objective.series(TOTAL, window)} > 0)"
-    return Recording(RATIO, expr, _windowed(objective, window))
+    return Recording(names.ratio(window), expr, names.windowed(window))
 
 
-def _constants(objective: Objective) -> tuple[Recording, ...]:
-    slo, labels = objective.slo, objective.labels
-    budget = slo.budget
+def _constants(objective: Objective, names: Names) -> tuple[Recording, ...]:
+    budget, labels = objective.budget, names.labels
     values: tuple[tuple[str, Decimal, Mapping[str, str]], ...] = (
         (facts.SLO_OBJECTIVE, 1 - budget, labels),
         (facts.SLO_BUDGET, budget, labels),
-        (facts.SLO_PERIOD, Decimal(objective.period.days), labels),
+        (facts.SLO_PERIOD, Decimal(objective.period.total_seconds()) / 86400, labels),
         *(
             (facts.SLO_BURN_FACTOR, pair.factor(objective.period), {**labels, **pair_labels(pair)})
             for pair in objective.pairs
         ),
-        (
-            INFO,
-            Decimal(1),
-            {**labels, "objective": plain(Decimal(repr(slo.objective))), "mode": "events", "spec": objective.file},
-        ),
+        (names.info, Decimal(1), names.info_labels),
     )
     return tuple(Recording(name, f"vector({plain(value)})", each) for name, value, each in values)
 
@@ -155,25 +201,23 @@ def pair_labels(pair: Pair) -> dict[str, str]:
     return {"tier": pair.tier, "window_long": window_name(pair.long), "window_short": window_name(pair.short)}
 
 
-def _burn_now(objective: Objective) -> Recording:
-    budget = plain(objective.slo.budget)
-    # Without traffic nothing burns: 0, and absent only when the series themselves are.
-    now = f"{objective.series(RATIO, _BASE)} / {budget}\nor 0 * {objective.series(TOTAL, _BASE)}"
-    return Recording(facts.SLO_BURN, f"max without (window) (\n{_indent(now)}\n)", objective.labels)
+def _burn_now(objective: Objective, names: Names) -> tuple[Recording, ...]:
+    budget = plain(objective.budget)
+
+    def burn(by: str) -> str:
+        # Without traffic nothing burns: 0, and absent only when the series themselves are.
+        idle = f"0 * sum by ({by}) ({objective.series(TOTAL, BASE)})"
+        return f"{_quotient(objective, BASE, by)} / {budget}\nor {idle}"
+
+    whole = burn("slo, service")
+    if objective.maintenance:
+        whole += f"\nor 0 * max by (slo, service) ({objective.series(MAINTENANCE)} > 0)"
+    rules = [Recording(facts.SLO_BURN, whole, names.labels)]
+    if objective.indicator.group_by:
+        rules.append(Recording(GROUP_BURN, burn(_identity(objective)), names.labels))
+    return tuple(rules)
 
 
-def _without_window(rules: tuple[Recording, ...]) -> tuple[Recording, ...]:
-    return tuple(Recording(rule.record, f"max without (window) ({rule.expr})", rule.labels) for rule in rules)
-
-
-def _windowed(objective: Objective, window: timedelta) -> dict[str, str]:
-    return {**objective.labels, "window": window_name(window)}
-
-
-def spec_name(path: PurePath, home: PurePath) -> str:
-    """The spec's path as people wrote it: relative to the settings file where it lies below it."""
-    return str(path.relative_to(home)) if path.is_relative_to(home) else path.name
-
-
-def _indent(text: str) -> str:
+def indent(text: str) -> str:
+    """Indent every line of an expression by one step."""
     return "\n".join(f"  {line}" for line in text.splitlines())

@@ -1,74 +1,114 @@
-"""The SLO file: a superset of sloth's ``prometheus/v1``, read strictly, with every problem at once."""
+"""The native SLO file as types: sloth's ``prometheus/v1``, plus what it lacks in one block ``tocsin`` per SLO."""
 
 from __future__ import annotations
 
-import glob
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
-from pathlib import Path
-from typing import Annotated, Literal
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from tocsin.errors import ConfigError, Problem
-from tocsin.settings import Duration, Settings, Strict
-from tocsin.settings.document import Document, read_document
-from tocsin.settings.explain import explain
+from alert_rules.slo.promql import WINDOW, Unit, fill, parse_problem
+from tocsin.settings import Duration, Severity, Strict
 
-WINDOW = re.compile(r"\{\{\s*\.window\s*\}\}")
-_RANGED = re.compile(
-    r"""([a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{(?:[^}"']|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')*\})?)\s*\[\{\{\s*\.window\s*\}\}\]"""
-)
-_COUNTING = re.compile(r"\b(rate|increase)\s*\(")
-_PERIODS = (7, 28, 30, 90)
+FIRST_GUARD = 10
+"""Fewest bad events in the long window that may alert, unless the spec says otherwise."""
 
 
-def _windowed(query: str) -> str:
-    if not WINDOW.search(query):
+def _query(text: str) -> str:
+    if not text.strip():
+        msg = "is empty; write a PromQL query with the range [{{.window}}]"
+        raise ValueError(msg)
+    if not WINDOW.search(text):
         msg = "has no window; write the range as [{{.window}}]"
         raise ValueError(msg)
-    return query.strip()
+    return _promql(text)
 
 
-def _known_period(period: timedelta) -> timedelta:
-    if period not in [timedelta(days=days) for days in _PERIODS]:
-        msg = f"is not a period that windows are known for; write one of {', '.join(f'{days}d' for days in _PERIODS)}"
+def _promql(text: str) -> str:
+    if problem := parse_problem(fill(text, "5m")):
+        msg = f"is not a query that Prometheus takes: {problem.replace(';', ',')}; try it in Prometheus' own query page"
         raise ValueError(msg)
-    return period
+    return text.strip()
 
 
-def _possible(objective: float) -> float:
+def decimal_of(value: object) -> Decimal:
+    """Read a number from its text, exactly. Raises ValueError."""
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite() or isinstance(value, bool):
+        msg = f"{value!r} is not a number; write for example 99.9"
+        raise ValueError(msg)
+    return number
+
+
+def _possible(objective: Decimal) -> Decimal:
+    if objective == 100:
+        msg = "an objective of 100 leaves no budget to spend; write for example 99.9 or 99.99"
+        raise ValueError(msg)
     if not 0 < objective < 100:
-        msg = "must lie between 0 and 100 percent; 100 leaves no budget to spend, write for example 99.9"
+        msg = "must lie between 0 and 100 percent; write for example 99.9"
         raise ValueError(msg)
     return objective
 
 
-Query = Annotated[str, AfterValidator(_windowed)]
+def _positive(value: Decimal) -> Decimal:
+    if value <= 0:
+        msg = "must be more than 0; write for example 0.5"
+        raise ValueError(msg)
+    return value
+
+
+def _labels(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if name == "__name__" or name.startswith("__"):
+            msg = f"the label {name!r} is Prometheus' own; write another name"
+            raise ValueError(msg)
+    return value
+
+
+def _guard(value: Any) -> Any:  # noqa: ANN401  # one number or a mapping, as written
+    return {"page": value, "ticket": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_NAME = r"^[A-Za-z0-9][-A-Za-z0-9_.]*[A-Za-z0-9]$"
+Name = Annotated[str, Field(pattern=_NAME)]
+AlertName = Annotated[str, Field(min_length=1)]
+Query = Annotated[str, AfterValidator(_query)]
+Expression = Annotated[str, AfterValidator(_promql)]
 LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Texts = dict[LabelName, Annotated[str, Field(min_length=1)]]
+Labels = Annotated[Texts, AfterValidator(_labels)]
+Number = Annotated[Decimal, BeforeValidator(decimal_of)]
+Percent = Annotated[Number, AfterValidator(_possible)]
+Positive = Annotated[Number, AfterValidator(_positive)]
 
 
 class Events(Strict):
     """Bad events and all events, as queries with ``{{.window}}``."""
 
-    error_query: Query
-    total_query: Query
+    error_query: Query = Field(description="Counts bad events over [{{.window}}].")
+    total_query: Query = Field(description="Counts all events over [{{.window}}].")
+
+
+class Raw(Strict):
+    """An indicator that is a ratio already. It has no totals, so its budget can only be a mean over time."""
+
+    error_ratio_query: Query = Field(description="The ratio of bad events, 0 to 1, over [{{.window}}].")
 
 
 class Sli(Strict):
-    """The indicator: a ratio of events."""
+    """The indicator: exactly one of the two."""
 
-    events: Events
+    events: Events | None = None
+    raw: Raw | None = None
 
 
 class TierAlert(Strict):
     """Labels and annotations of one tier, or the tier switched off."""
 
-    labels: Texts = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     annotations: Texts = Field(default_factory=dict)
     disable: bool = False
 
@@ -76,8 +116,8 @@ class TierAlert(Strict):
 class Alerting(Strict):
     """How an SLO's alerts are called and what they carry."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "ErrorBudgetBurn"
-    labels: Texts = Field(default_factory=dict)
+    name: AlertName = "ErrorBudgetBurn"
+    labels: Labels = Field(default_factory=dict)
     annotations: Texts = Field(default_factory=dict)
     page_alert: TierAlert = TierAlert()
     ticket_alert: TierAlert = TierAlert()
@@ -86,150 +126,78 @@ class Alerting(Strict):
 class Guard(Strict):
     """Fewest bad events in the long window that may alert; 0 switches the guard off."""
 
-    page: int = Field(default=10, ge=0)
-    ticket: int = Field(default=10, ge=0)
+    page: int = Field(default=FIRST_GUARD, ge=0)
+    ticket: int = Field(default=FIRST_GUARD, ge=0)
+
+
+class Absent(Strict):
+    """The alert for an indicator without any sample."""
+
+    disable: bool = False
+    severity: Severity = "critical"
+
+
+class Latency(Strict):
+    """Requests slower than a threshold are bad; the queries are written from the histogram's name."""
+
+    metric: Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")] = Field(
+        description="The histogram, without _bucket or _count."
+    )
+    threshold: Positive = Field(description="Seconds; for a classic histogram one of its bucket bounds.")
+    matchers: str = Field(default="", description='Label matchers, such as job="api",method!="OPTIONS".')
+    native: bool = Field(default=False, description="A native histogram has no buckets to name.")
+
+
+class TierTuning(Strict):
+    """The severity of one tier, and its pairs one by one."""
+
+    severity: Severity | None = None
+    quick: bool = True
+    slow: bool = True
+
+
+class Tiers(Strict):
+    """Both tiers."""
+
+    page: TierTuning = TierTuning()
+    ticket: TierTuning = TierTuning()
 
 
 class Extras(Strict):
     """What sloth does not know; it ignores the block, so one file serves both."""
 
-    period: Annotated[Duration, AfterValidator(_known_period)] = timedelta(days=30)
-    guard: Guard = Guard()
-    unit: Literal["rate", "increase"] | None = Field(
-        default=None, description="What the queries return, where that cannot be read off them."
+    period: Duration | None = Field(default=None, description="What the budget is for: 7d, 28d, 30d or 90d.")
+    shares: tuple[Positive, Positive, Positive, Positive] | None = Field(
+        default=None, description="Percent of the budget that each pair may spend, the fastest first."
     )
+    guard: Annotated[Guard, BeforeValidator(_guard)] = Guard()
+    absent: Absent = Absent()
+    unit: Unit | None = Field(default=None, description="What the queries return, where that cannot be read off them.")
+    group_by: tuple[LabelName, ...] = Field(default=(), description="Labels by which alerts are kept apart.")
+    latency: Latency | None = None
+    total_query: Query | None = Field(default=None, description="Weighs a raw ratio by traffic.")
+    maintenance: Expression | None = Field(
+        default=None, description="A query that is above 0 while planned work goes on, which then counts for nothing."
+    )
+    tiers: Tiers = Tiers()
 
 
 class Slo(Strict):
     """One objective."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$", max_length=63)]
-    objective: Annotated[float, AfterValidator(_possible)] = Field(description="Percent of events that must be good.")
+    name: Name
+    objective: Percent = Field(description="Percent of events that must be good.")
     description: str = Field(default="", max_length=1050)
-    labels: Texts = Field(default_factory=dict)
-    sli: Sli
+    labels: Labels = Field(default_factory=dict)
+    sli: Sli = Sli()
     alerting: Alerting = Alerting()
     tocsin: Extras = Extras()
 
-    @property
-    def budget(self) -> Decimal:
-        """The share of events that may be bad, exactly: 0.001 for an objective of 99.9 %."""
-        # From the decimal text: in binary floats 100 - 99.9 is too small, and a burn on the threshold would page.
-        return (100 - Decimal(repr(self.objective))) / 100
-
-    @property
-    def unit(self) -> Literal["rate", "increase"] | None:
-        """Whether the queries count per second or per window; None where it cannot be told."""
-        if self.tocsin.unit:
-            return self.tocsin.unit
-        used = {match for query in self.queries for match in _COUNTING.findall(query)}
-        return {"rate": "rate", "increase": "increase"}.get(used.pop()) if len(used) == 1 else None  # type: ignore[return-value]  # the values are the literals
-
-    @property
-    def queries(self) -> tuple[str, str]:
-        """The error query and the total query."""
-        return self.sli.events.error_query, self.sli.events.total_query
-
-    @property
-    def watched(self) -> str | None:
-        """The plain selector that all events are counted from; None when the query is not that simple."""
-        found = {str(match).strip() for match in _RANGED.findall(self.sli.events.total_query)}
-        return found.pop() if len(found) == 1 else None
-
 
 class Spec(Strict):
-    """One SLO file."""
+    """One SLO document."""
 
     version: Literal["prometheus/v1"]
-    service: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$", max_length=63)]
-    labels: Texts = Field(default_factory=dict)
+    service: Name
+    labels: Labels = Field(default_factory=dict)
     slos: tuple[Slo, ...] = Field(min_length=1)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The SLO files of one configuration, with warnings; errors were raised."""
-
-    specs: tuple[tuple[Path, Spec], ...]
-    warnings: tuple[Problem, ...]
-
-
-def load_specs(settings: Settings) -> Loaded:
-    """Read every SLO file that the settings name. Raises ConfigError with the problems of all files."""
-    problems: list[Problem] = []
-    specs = []
-    for path in _files(settings, problems):
-        try:
-            specs.append((path, _read(path)))
-        except ConfigError as error:
-            problems += error.problems
-    problems += _duplicates(specs)
-    if any(problem.level == "error" for problem in problems):
-        raise ConfigError(problems)
-    return Loaded(tuple(specs), tuple(problems))
-
-
-def _files(settings: Settings, problems: list[Problem]) -> list[Path]:
-    found: dict[Path, None] = {}
-    for i, pattern in enumerate(settings.slos):
-        # Not pathlib's own glob: it refuses absolute patterns.
-        matches = glob.glob(str(settings.home / pattern), recursive=True)  # noqa: PTH207  # as above
-        paths = sorted(path for path in map(Path, matches) if path.is_file())
-        if not paths:
-            problems.append(
-                Problem(
-                    str(settings.source),
-                    0,
-                    f"slos[{i}]",
-                    f"{pattern!r} matches no file in {settings.home}",
-                    "write a path or pattern relative to the settings file",
-                )
-            )
-        found |= dict.fromkeys(paths)
-    return list(found)
-
-
-def _read(path: Path) -> Spec:
-    document = read_document(path, {})
-    if not isinstance(document.data, dict):
-        raise ConfigError([document.problem((), "must be a mapping", "start with `version: prometheus/v1`")])
-    try:
-        spec = Spec.model_validate(document.data)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        raise ConfigError([*document.problems, *(explain(Spec, (), each, document) for each in details)]) from None
-    problems = [*document.problems, *_unclear_units(spec, document)]
-    if problems:
-        raise ConfigError(problems)
-    return spec
-
-
-def _unclear_units(spec: Spec, document: Document) -> list[Problem]:
-    return [
-        document.problem(
-            ("slos", i, "sli", "events"),
-            "cannot tell whether the queries count per second or per window",
-            "add `tocsin: {unit: rate}` or `tocsin: {unit: increase}` beside `sli`",
-        )
-        for i, slo in enumerate(spec.slos)
-        if slo.unit is None
-    ]
-
-
-def _duplicates(specs: Sequence[tuple[Path, Spec]]) -> list[Problem]:
-    seen: dict[tuple[str, str], Path] = {}
-    problems = []
-    for path, spec in specs:
-        for i, slo in enumerate(spec.slos):
-            first = seen.setdefault((spec.service, slo.name), path)
-            if first is not path or [each.name for each in spec.slos[:i]].count(slo.name):
-                problems.append(
-                    Problem(
-                        str(path),
-                        0,
-                        f"slos[{i}].name",
-                        f"the SLO {slo.name!r} of service {spec.service!r} stands in {first} already",
-                        "give each SLO of a service its own name",
-                    )
-                )
-    return problems

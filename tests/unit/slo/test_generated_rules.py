@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alert_rules.slo import load_specs, objectives
+from alert_rules.slo import load_settings, objectives
 from alert_rules.slo.burn import absent_alert, burn_alerts
-from alert_rules.slo.windows import pairs
+from alert_rules.slo.windows import window_set
 from tests.house import house_settings, other_settings, rendered_rules
 from tocsin.cli.tables import tables
 from tocsin.errors import ConfigError
@@ -39,15 +39,15 @@ def settings_with(folder: Path, text: str, *, name: str = "slo.yaml") -> Setting
 
 def refused(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_specs(settings_with(folder, text))
+        load_settings(settings_with(folder, text))
     return str(caught.value)
 
 
 def test_factors_are_exact() -> None:
     """The factors of 30 days are the known ones; those of 7 days come from shares of their own."""
-    month = [pair.factor(timedelta(days=30)) for pair in pairs(timedelta(days=30))]
+    month = [pair.factor(timedelta(days=30)) for pair in window_set(timedelta(days=30)).pairs]
     assert month == [Decimal("14.4"), Decimal(6), Decimal(3), Decimal(1)]
-    week = [pair.factor(timedelta(days=7)) for pair in pairs(timedelta(days=7))]
+    week = [pair.factor(timedelta(days=7)) for pair in window_set(timedelta(days=7)).pairs]
     assert week == [Decimal("13.44"), Decimal("3.5"), Decimal("1.4"), Decimal("0.98")]
 
 
@@ -64,14 +64,14 @@ def test_factors_are_exact() -> None:
 def test_budgets_and_thresholds_are_decimal(objective: str, budget: str, thresholds: list[str], tmp_path: Path) -> None:
     """No float noise in a written threshold, and a pair that can never fire is not written."""
     (only,) = objectives(settings_with(tmp_path, GOOD.replace("99.9", objective)))
-    assert only.slo.budget == Decimal(budget)
+    assert only.budget == Decimal(budget)
     assert [alert.bound for alert in burn_alerts(only)] == thresholds
 
 
 def test_the_demo_promises_three_nines() -> None:
     """The committed SLO is the demo API at 99.9 %, paging by two pairs; silence is judged in 52 s."""
     (only,) = objectives(house_settings())
-    assert (only.spec.service, only.slo.name, only.slo.objective) == ("demo-api", "availability", 99.9)
+    assert (only.service, only.name, only.objective) == ("demo-api", "availability", Decimal("99.9"))
     assert [alert.extra["window_long"] for alert in burn_alerts(only)] == ["1h", "6h"]
     assert absent_alert(only, timedelta(seconds=1)).hold == timedelta(seconds=52)
 
@@ -106,7 +106,7 @@ def test_queries_of_unknown_unit_are_refused_until_told(tmp_path: Path) -> None:
     odd = GOOD.replace("sum(rate(hits", "sum(avg_over_time(hits")
     assert "cannot tell whether the queries count per second" in refused(tmp_path, odd)
     (told,) = objectives(settings_with(tmp_path, odd + "    tocsin: {unit: increase}\n"))
-    assert told.slo.unit == "increase"
+    assert told.indicator.unit == "increase"
 
 
 def test_two_slos_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_pattern_that_matches_nothing_is_told(tmp_path: Path) -> None:
     """A glob without a file is an error, since its author believes to be paged."""
     (tmp_path / "tocsin.yaml").write_text("schema: 1\nslos: [nowhere/*.yaml]\n")
     with pytest.raises(ConfigError, match="matches no file"):
-        load_specs(load(tmp_path / "tocsin.yaml", tables(), {}))
+        load_settings(load(tmp_path / "tocsin.yaml", tables(), {}))
 
 
 def test_labels_and_annotations_of_the_owner_are_kept(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_burn_alerts_do_not_wait() -> None:
 def test_the_guard_can_be_switched_off(tmp_path: Path) -> None:
     """Zero bad events needed means no guard in the expression; otherwise half an event is forgiven."""
     settings = other_settings(tmp_path)
-    by_name = {each.slo.name: burn_alerts(each) for each in objectives(settings)}
+    by_name = {each.name: burn_alerts(each) for each in objectives(settings)}
     strict = {alert.extra["tier"]: alert.expr for alert in by_name["strict"]}
     assert "bad_events" not in strict["page"]
     assert ">= 2.5" in strict["ticket"]
