@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,21 +53,24 @@ def nothing(_: int) -> float:
     return 0.0
 
 
-def backfilled(generation: Generation, folder: Path, past: Past, *, rules: Sequence[str] = ()) -> Server:
-    """Start a Prometheus that has the past in its store; ``rules`` are rule file paths. The caller stops it."""
+def add_blocks(generation: Generation, folder: Path, lines: Iterable[str]) -> None:
+    """Turn OpenMetrics text into blocks of the store in ``folder``, whose Prometheus is not running."""
     folder.mkdir(parents=True, exist_ok=True)
     text = folder / "past.om"
     with text.open("w") as out:
-        out.writelines(past.lines())
-    data = folder / "data"
-    subprocess.run(
-        [
-            *(generation.promtool.path, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=768h"),
-            *("--quiet", text, data),
-        ],
-        check=True,
-        capture_output=True,
-    )
+        out.writelines(lines)
+    argv = [generation.promtool.path, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=768h"]
+    done = subprocess.run([*argv, "--quiet", text, folder / "data"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def backfilled(generation: Generation, folder: Path, past: Past | None, *, rules: Sequence[str] = ()) -> Server:
+    """Start a Prometheus that has the past in its store, or what is there already; the caller stops it.
+
+    ``rules`` are paths of rule files.
+    """
+    if past is not None:
+        add_blocks(generation, folder, past.lines())
     files = "".join(f"  - {rule}\n" for rule in rules)
     config = "global: {scrape_interval: 1m, evaluation_interval: 1m}\n" + (f"rule_files:\n{files}" if files else "")
     return start_prometheus(generation.prometheus, folder, config, "--storage.tsdb.retention.time=10y")
