@@ -17,7 +17,6 @@ from alert_rules.slo_tools.live import Known, Place, Role, check_query
 from alert_rules.slo_tools.prometheus import Prometheus
 from alert_rules.slo_tools.queries import with_window
 from tocsin.errors import Problem, StackError
-from tocsin.settings import parse_duration
 from tocsin.settings.document import Document, show_path
 
 _LEVELS = ("error", "warning", "info")
@@ -53,7 +52,7 @@ def check(paths: Iterable[Path], against: Against | None = None, defaults: Defau
         retention = against.retention or (retention_of(against.prometheus) if against.prometheus else None)
     except StackError as error:
         retention = against.retention
-        problems.append(Problem("", 0, "", str(error), error.fix))
+        problems.append(Problem(str(chosen[0]), 0, "", str(error), error.fix))
     for objective in loaded.objectives:
         problems += _retention(objective, places, retention)
     return sorted(dict.fromkeys(problems), key=lambda each: (each.file, each.line, _LEVELS.index(each.level)))
@@ -153,12 +152,6 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "
 
 def _span(text: str) -> timedelta:
     return timedelta(seconds=sum(int(size) * _UNITS[unit] for size, unit in re.findall(r"(\d+)(ms|[smhdwy])", text)))
-
-
-def parse_retention(text: str) -> timedelta:
-    """Read a retention such as ``15d``, ``2w`` or ``1y``. Raises ValueError."""
-    whole = text.strip()
-    return _span(whole) if _RETENTION.fullmatch(whole) else parse_duration(whole)
 
 
 def _retention(objective: Objective, places: _Places, retention: timedelta | None) -> Iterator[Problem]:

@@ -113,7 +113,9 @@ def _drawing(objective: Objective) -> str:
     if not known:
         return "HOW SOON\n" + _wrapped("No rate of failures from 0.1% up raises an alert.")
     low, high = math.floor(min(known)), math.ceil(max(known))
-    drawn = chart.area(heights, low=low, high=max(high, low + 1), rows=6, write=lambda height: _minutes(10**height))
+    drawn = chart.area(
+        heights, low=low, high=max(high, low + 1), rows=6, write=lambda height: _minutes(float(f"{10**height:.2g}"))
+    )
     left = " " * chart.margin(drawn)
     tiers = "".join(" " if each is None else "P" if each[1].tier == "page" else "t" for each in told)
     scale = "".join(f"{label:<{_COLUMNS // _DECADES}}" for label in ("0.1%", "1%", "10%")) + "100%"
@@ -133,22 +135,23 @@ def _silence(objective: Objective) -> str:
 
 
 def _silences(objective: Objective) -> Iterator[str]:
-    guards = {tier: max((objective.least(p) for p in objective.pairs if p.tier == tier), default=0) for tier in _TIERS}
-    for tier, least in guards.items():
+    tiers: dict[int, list[str]] = {}
+    for pair in objective.pairs:
+        named = tiers.setdefault(objective.least(pair), [])
+        if pair.tier not in named:
+            named.append(pair.tier)
+    for least, named in tiers.items():
         if least:
             yield (
-                f"No {tier} before {least} bad events stand in its long window, so one failure at night wakes nobody. "
-                "A total outage at low traffic is told later, not never: when every event of a day is bad, "
-                "the guard steps aside."
+                f"No {' or '.join(named)} before {least} bad events stand in its long window, so one failure at night "
+                "wakes nobody. A total outage at low traffic is told later, not never: when every event of a day "
+                "is bad, the guard steps aside."
             )
     yield "No traffic spends nothing. A missing indicator is not silence: SLIAbsent says so within 10 minutes."
     yield "When all of the budget is spent, ErrorBudgetExhausted says so, and `tocsin slo gate` stops releases."
     for pair in objective.windows.pairs:
         if not objective.is_off(pair) and not objective.can_fire(pair):
             yield f"The pair {window_name(pair.long)}/{window_name(pair.short)} is left out: it could never fire."
-
-
-_TIERS = ("page", "ticket")
 
 
 def _minutes(minutes: float) -> str:
