@@ -107,36 +107,39 @@ def _row(number: int, firing: Firing) -> tuple[str, ...]:
 
 
 def _budget(replay: Replay, width: int) -> list[str]:
-    columns = chart.squeeze(replay.remaining, width)
+    """Draw the budget from the first moment that anything is known of it."""
+    first = next((i for i, value in enumerate(replay.remaining) if not math.isnan(value)), None)
+    if first is None:
+        return ["no budget is known"]
+    begin = replay.span.at(first)
+    columns = chart.squeeze(replay.remaining[first:], width)
     known = [value for value in columns if not math.isnan(value)]
-    low = min(0.0, math.floor(min(known) * 4) / 4) if known else 0.0
     # A catastrophe must not flatten the rest of the month to a line.
-    low = max(low, -1.0)
+    low = max(min(0.0, math.floor(min(known) * 4) / 4), -1.0)
     drawn = chart.area(columns, low=low, high=1.0, write=_percent)
-    left = chart.margin(drawn)
+    left = " " * chart.margin(drawn)
+    marks = [left + _marks(replay, begin, len(columns))] if replay.firings else []
     return [
-        "budget left over time" + (" (below: P a page, t a ticket)" if replay.firings else ""),
+        "budget left over time" + (" (below: P a page, t a ticket)" if marks else ""),
         *drawn,
-        " " * left + _marks(replay, len(columns)),
-        " " * left + _ends(replay, len(columns)),
-        f"budget left at the end: {_percent(replay.remaining[-1])}; lowest: {_percent(min(known))}"
-        if known
-        else "no budget is known",
+        *marks,
+        left + _ends(begin, replay.span.end, len(columns)),
+        f"budget left at the end: {_percent(replay.remaining[-1])}; lowest: {_percent(min(known))}",
     ]
 
 
-def _marks(replay: Replay, columns: int) -> str:
+def _marks(replay: Replay, begin: float, columns: int) -> str:
     marks = [" "] * columns
-    whole = max(replay.span.end - replay.span.start, 1.0)
+    whole = max(replay.span.end - begin, 1.0)
     for firing in sorted(replay.firings, key=lambda each: each.pair.tier == "page"):
-        column = min(columns - 1, int((firing.start - replay.span.start) / whole * columns))
+        column = max(0, min(columns - 1, int((firing.start - begin) / whole * columns)))
         marks[column] = "P" if firing.pair.tier == "page" else "t"
     return "".join(marks).rstrip()
 
 
-def _ends(replay: Replay, columns: int) -> str:
-    start, end = _day(replay.span.start)[:10], _day(replay.span.end)[:10]
-    return f"{start}{end:>{max(columns - len(start), len(end) + 1)}}"
+def _ends(begin: float, end: float, columns: int) -> str:
+    first, last = _day(begin), _day(end)
+    return f"{first}{last:>{max(columns - len(first), len(last) + 1)}}"
 
 
 def _percent(ratio: float) -> str:

@@ -21,6 +21,7 @@ Role = Literal["error", "total"]
 
 _ON_FAILURE = re.compile(r"err|exc|fail|reason|fault")
 _PLAIN_ALTERNATIVES = re.compile(r"[\w /:@,%-]+(\|[\w /:@,%-]+)*")
+_OPTIONAL_ZERO = re.compile(r"\(\?:\\*\.0\)\?|\[\.\]0|\\")
 _STATUS = re.compile(r"[1-5]\d\d")
 _STATUSES = [str(code) for code in range(100, 600)]
 T = TypeVar("T")
@@ -141,7 +142,8 @@ def _bucket(matcher: Matcher, values: Sequence[str], at: Place) -> list[Problem]
     if any(_matches(matcher, value) for value in values):
         return []
     numbers = {number: value for value in values if (number := _number(value)) is not None}
-    asked = _number(wanted[0].replace("\\", ""))
+    # The generator's own pattern for both generations of Prometheus: 1(?:\.0)?
+    asked = _number(_OPTIONAL_ZERO.sub("", wanted[0]))
     same = numbers.get(asked) if asked is not None else None
     what = f"there is no bucket le={matcher.value!r}"
     if same is not None:
@@ -153,13 +155,11 @@ def _bucket(matcher: Matcher, values: Sequence[str], at: Place) -> list[Problem]
 
 
 def _nearest_bound(written: str, asked: float | None, numbers: Mapping[float, str]) -> str | None:
-    """Return the bound that needs the fewest letters changed; of several the one nearest as a number."""
+    """Return the nearest bound: as a number, or by its letters where none was written."""
 
-    def far(item: tuple[float, str]) -> tuple[int, int, float]:
+    def far(item: tuple[float, str]) -> float:
         number, value = item
-        # A letter left out is the commoner slip.
-        left_out = len(value) == len(written) + 1
-        return distance(written, value), not left_out, abs(number - asked) if asked is not None else 0.0
+        return abs(number - asked) if asked is not None else distance(written, value)
 
     return min(numbers.items(), key=far)[1] if numbers else None
 

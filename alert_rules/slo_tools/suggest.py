@@ -17,7 +17,8 @@ _COUNTS_REQUESTS = re.compile(r"request|http|rpc|handled|finished|jobs|messages|
 _FAILED = re.compile(r"(?i)fail|error|dead|reject|timeout|exception|abort|unavailable")
 _GRPC_FAILURES = "Unknown|DeadlineExceeded|Unimplemented|Internal|Unavailable|DataLoss"
 _OWN = re.compile(r"^(go|process|promhttp|prometheus|net_conntrack|alertmanager|python|scrape|tocsin_router)_|:")
-_STEPS = ("99.99", "99.95", "99.9", "99.5", "99", "98", "95", "90", "80")
+_STEPS = ("99.99", "99.95", "99.9", "99.5", "99", "98", "95")
+"""Below 93 % the fast page could never fire."""
 _PAST = "7d"
 _MONTH = 30 * 86400
 _FEWEST_FAILURES = 20
@@ -109,7 +110,7 @@ def latency_of(prometheus: Prometheus, candidate: Candidate) -> Latency | None:
     metric = chosen.removesuffix("_bucket")
     selected = f"{{{of}}}[{_PAST}]"
     ratios = prometheus.instant(
-        f"sum by (le) (increase({metric}_bucket{selected})) / scalar(sum(increase({metric}_count{selected})))"
+        f"sum by (le) (increase({metric}_bucket{selected})) / scalar(sum(increase({metric}_count{selected})) > 0)"
     )
     held = sorted((float(dict(labels)["le"]), dict(labels)["le"], ratio) for labels, ratio in ratios.items())
     for bound, written, ratio in held:
@@ -162,6 +163,8 @@ def spec(prometheus: Prometheus, chosen: Sequence[Candidate], others: Sequence[C
 def _availability(prometheus: Prometheus, candidate: Candidate, *, many: bool) -> list[str]:
     good = kept(prometheus, candidate)
     seen = "no events yet" if math.isnan(good) else f"{good:.4%} were good"
+    if not math.isnan(good) and good < float(Decimal(_STEPS[-1])) / 100:
+        seen += f", which is less than even {_STEPS[-1]}%"
     name = f"availability-{_name(candidate.metric.removesuffix('_total'))}" if many else "availability"
     return [
         f"  - name: {name}",

@@ -8,7 +8,7 @@ import pytest
 
 from alert_rules.slo_tools.live import Known, Place, Role, check_query
 from alert_rules.slo_tools.prometheus import connect
-from tests.backfill import Past, backfilled, nothing
+from tests.backfill import Past, backfilled
 from tests.conftest import Keep
 from tests.servers import Generation, Server
 from tocsin.errors import Problem
@@ -33,7 +33,7 @@ def shop(minutes: int = 30) -> Past:
             "http_requests": requests,
             "shop_jobs": {'job="worker",outcome="completed"': lambda _: 1.0},
             "http_request_duration_seconds_bucket": durations,
-            "http_request_duration_seconds_count": {'job="api",service="shop"': nothing},
+            "http_request_duration_seconds_count": {'job="api",service="shop"': lambda _: 5.0},
         },
         kinds=dict.fromkeys(("http_request_duration_seconds_bucket", "http_request_duration_seconds_count"), "unknown"),
     )

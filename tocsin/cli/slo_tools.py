@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from alert_rules.slo import Objective, Pace, SpecUnreadable, load
@@ -42,7 +41,8 @@ def check(arguments: argparse.Namespace) -> int:
     except SpecUnreadable as error:
         return _unreadable(error)
     if arguments.format == "json":
-        _print_json([asdict(problem) for problem in problems])
+        keys = ("level", "file", "line", "path", "message", "fix")
+        _print_json([{key: getattr(problem, key) for key in keys} for problem in problems])
     else:
         _print_findings(problems)
     return 1 if any(problem.level != "info" for problem in problems) else 0
