@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from alert_rules.slo import promql
 from alert_rules.slo.objective import Objective
 from alert_rules.slo.recording import LONG_INTERVAL, PERIOD_INTERVAL, from_source, windows_of
+from alert_rules.slo_tools.queries import selectors
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ def selectors_read(objective: Objective) -> list[str]:
     """Return the source selectors that one evaluation reads, one for each time it is read."""
     indicator = objective.indicator
     queries = [indicator.error] + ([indicator.total] if indicator.total else [])
-    found = [str(each) for query in queries for each in promql.selectors(promql.fill(query, "5m"))]
     # The unborn error series is 0 times the total: that reads the total twice.
-    again = indicator.total if indicator.mode == "events" and indicator.unborn_is_zero else None
-    return found + ([str(each) for each in promql.selectors(promql.fill(again, "5m"))] if again else [])
+    if indicator.mode == "events" and indicator.unborn_is_zero and indicator.total:
+        queries.append(indicator.total)
+    return [str(each) for query in queries for each in selectors(query)]
 
 
 def estimate(objective: Objective, series: int, *, scrape: timedelta, evaluate: timedelta) -> Cost:

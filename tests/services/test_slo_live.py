@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from alert_rules.slo_tools.prometheus import connect
 from tests.backfill import Past, backfilled
 from tests.conftest import Keep
 from tests.servers import Generation, Server
+from tests.unit.slo_tools.test_commands import run
 from tocsin.errors import Problem
 
 HERE = Place("shop.yaml", 7, "slos[0].sli.events.error_query")
@@ -31,11 +34,22 @@ def shop(minutes: int = 30) -> Past:
         minutes,
         {
             "http_requests": requests,
+            "slo:period_error_budget_remaining:ratio": {
+                'service="shop",slo="availability"': lambda step: 0.4 if step == 0 else 0.0,
+                'service="shop",slo="spent"': lambda step: -0.2 if step == 0 else 0.0,
+            },
             "shop_jobs": {'job="worker",outcome="completed"': lambda _: 1.0},
             "http_request_duration_seconds_bucket": durations,
             "http_request_duration_seconds_count": {'job="api",service="shop"': lambda _: 5.0},
         },
-        kinds=dict.fromkeys(("http_request_duration_seconds_bucket", "http_request_duration_seconds_count"), "unknown"),
+        kinds=dict.fromkeys(
+            (
+                "http_request_duration_seconds_bucket",
+                "http_request_duration_seconds_count",
+                "slo:period_error_budget_remaining:ratio",
+            ),
+            "unknown",
+        ),
     )
 
 
@@ -109,3 +123,37 @@ def test_failures_that_never_happened_are_not_yet_born(server: Server, query: st
     problems = found(server, query)
     assert {problem.level for problem in problems} == {"info"}
     assert all("not yet born" in problem.message for problem in problems)
+
+
+@pytest.mark.parametrize(("flags", "code", "word"), [(["--slo", "availability"], 0, "go"), ([], 1, "STOP")])
+def test_the_gate_asks_the_real_thing(
+    server: Server, flags: list[str], code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Budget left is exit 0; one spent SLO among all is exit 1, and the line says which."""
+    assert run("gate", "--prometheus", server.url, *flags) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(word) for line in lines)
+
+
+def test_a_first_spec_is_written_checked_and_replayed(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What init writes has no warning, counts what is there, and can be backtested at once."""
+    out = tmp_path / "shop.yaml"
+    assert run("init", "--prometheus", server.url, "--service", "shop", "--out", out) == 0
+    text = out.read_text()
+    assert 'http_requests_total{service="shop",code=~"5.."}' in text
+    assert "metric: http_request_duration_seconds, threshold: 0.05" in text
+    assert "objective: 95" in text
+    run("check", out, "--prometheus", server.url, "--retention", "30d", "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert {each["level"] for each in found} <= {"info", "warning"}
+    assert not [each for each in found if "retention" not in each["message"] and each["level"] == "warning"], found
+    assert run("backtest", out, "--prometheus", server.url, "--past", "1h", "--format", "json") == 0
+    replays = {each["slo"]: each for each in json.loads(capsys.readouterr().out)}
+    # Two of six series fail, all in a service that promised one in twenty.
+    assert replays["availability"]["bad_events"] / replays["availability"]["total_events"] == pytest.approx(
+        1 / 3, abs=0.01
+    )
+    assert replays["availability"]["alerts"]
+    assert replays["latency-50ms"]["bad_events"] == pytest.approx(0, abs=1)
