@@ -6,6 +6,7 @@ from alert_rules import table
 from alert_rules.model import Alert
 from alert_rules.prove import proofs
 from alert_rules.slo import groups_of, objectives
+from alert_rules.slo.proof import proof_files
 from alert_rules.write import rule_file
 from tocsin.settings import Settings
 
@@ -49,6 +50,6 @@ def _slo_files(settings: Settings) -> dict[str, str]:
         groups = groups_of(objective, settings)
         subject = f"slo-{objective.name}@{objective.service}"
         out[f"{subject}.rules.yml"] = rule_file(groups, settings.external_url)
-        alerts = [alert for group in groups for alert in group.alerts]
-        out |= proofs(alerts, [f"{subject}.rules.yml"], settings.external_url, subject=subject)
+        tests = proof_files([objective], [f"{subject}.rules.yml"], scrape=settings.intervals.scrape)
+        out |= {f"{subject}{suffix}.tests.yml": text for suffix, text in tests.items()}
     return out

@@ -36,8 +36,8 @@ def rule_groups(objective: Objective, pace: Pace, naming: Naming = "tocsin") -> 
     slow = [max(each, pace.evaluate) for each in (recording.LONG_INTERVAL, recording.PERIOD_INTERVAL)]
     return (
         Group(name, recording.raw(objective, names), alerts[:-1]),
-        Group(f"{name}/long", recording.long(objective, names), (), slow[0]),
-        Group(f"{name}/period", recording.period(objective, names), alerts[-1:], slow[1]),
+        Group(f"{name}/long", recording.long(objective, names, every=slow[0]), (), slow[0]),
+        Group(f"{name}/period", recording.period(objective, names, every=slow[0]), alerts[-1:], slow[1]),
     )
 
 

@@ -57,8 +57,10 @@ def raw(objective: Objective, names: Names | None = None) -> tuple[Recording, ..
     return (*_maintenance(objective), *rules, *_constants(objective, names), *_burn_now(objective, names))
 
 
-def long(objective: Objective, names: Names | None = None) -> tuple[Recording, ...]:
-    """Windows of hours and days from a copy of the 5m counts, taken once a minute whatever the evaluation interval."""
+def long(
+    objective: Objective, names: Names | None = None, *, every: timedelta = LONG_INTERVAL
+) -> tuple[Recording, ...]:
+    """Windows of hours and days from a copy of the 5m counts, taken at the pace of this group: ``every``."""
     names = names or Names(objective)
     labels = names.labels
     copies = tuple(
@@ -66,16 +68,17 @@ def long(objective: Objective, names: Names | None = None) -> tuple[Recording, .
         for sample, name in ((_BAD_SAMPLE, BAD), (_TOTAL_SAMPLE, TOTAL))
     )
     summed = [window for window in windows_of(objective) if not from_source(objective, window)]
-    return (*copies, *(rule for window in summed for rule in _summed(objective, window, names, step="1m")))
+    return (*copies, *(rule for window in summed for rule in _summed(objective, window, names, every)))
 
 
-def period(objective: Objective, names: Names | None = None) -> tuple[Recording, ...]:
+def period(
+    objective: Objective, names: Names | None = None, *, every: timedelta = LONG_INTERVAL
+) -> tuple[Recording, ...]:
     """The whole period, and what is left of its budget: weighted by traffic, never NaN."""
     names = names or Names(objective)
     budget, whole = plain(objective.budget), objective.period
     return (
-        # A plain range: 43,200 steps of a month would be more than a subquery should take.
-        *_summed(objective, whole, names, step=""),
+        *_summed(objective, whole, names, every),
         Recording(facts.SLO_REMAINING, _remaining(objective, budget, "slo, service"), names.labels),
         Recording(facts.SLO_PERIOD_BURN, f"{_quotient(objective, whole)} / {budget}", names.labels),
         *(
@@ -160,14 +163,13 @@ def _maintenance(objective: Objective) -> tuple[Recording, ...]:
     return (Recording(MAINTENANCE, expr, objective.labels),)
 
 
-def _summed(objective: Objective, window: timedelta, names: Names, *, step: str) -> tuple[Recording, ...]:
-    # Each event is in five of the copies that are taken once a minute: weigh them so that counts stay counts.
-    weight = plain(Decimal(LONG_INTERVAL.total_seconds()) / Decimal(BASE.total_seconds()))
-    span = f"[{window_name(window)}:{step}]" if step else f"[{window_name(window)}]"
+def _summed(objective: Objective, window: timedelta, names: Names, every: timedelta) -> tuple[Recording, ...]:
+    # Each event is in several of the overlapping counts: weigh them so that counts stay counts.
+    weight = plain(Decimal(every.total_seconds()) / Decimal(BASE.total_seconds()))
     rules = [
         Recording(
             name,
-            f"{_sum(objective)} (sum_over_time({objective.series(sample)}{span})) * {weight}",
+            f"{_sum(objective)} (sum_over_time({objective.series(sample)}[{window_name(window)}])) * {weight}",
             names.windowed(window),
         )
         for name, sample in ((BAD, _BAD_SAMPLE), (TOTAL, _TOTAL_SAMPLE))

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import tocsin
+from tocsin.cli.slo_commands import add_tools
+from tocsin.cli.slo_generate import add_generate
 from tocsin.errors import ConfigError, StackError, TocsinError
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     _stack_commands(commands)
     _serving_commands(commands)
     _telling_commands(commands)
+    _slo_commands(commands)
     _demo_commands(commands)
     return whole
 
@@ -167,6 +170,17 @@ def _telling_commands(commands: _Commands) -> None:
     command.add_argument("id", metavar="ID", help="as printed by `silence list`; the beginning is enough")
     command = _add(commands, "explain", "telling:explain", "say what an alert means and when it fires")
     command.add_argument("alert", metavar="ALERT", nargs="?", help="an alert's name; without one all are listed")
+
+
+def _slo_commands(commands: _Commands) -> None:
+    slo = _add(commands, "slo", "slo:generate", "write, check, replay and explain SLOs")
+    actions = slo.add_subparsers(metavar="ACTION", required=True)
+
+    def add(name: str, where: str, about: str, more: str = "") -> argparse.ArgumentParser:
+        return _add(actions, name, where, about, more)
+
+    add_generate(add)
+    add_tools(add)
 
 
 def _demo_commands(commands: _Commands) -> None:
