@@ -66,7 +66,9 @@ def _seen(replay: Replay) -> str:
         return f"{span}: no events are known; check the queries with `tocsin slo check`"
     late = f" (first seen {_day(replay.known_from)})" if replay.known_from > replay.span.start else ""
     share = f", {replay.bad / replay.total:.4%} bad" if replay.total > 0 else ""
-    return f"{span}{late}\n{replay.total:,.0f} events{share}"
+    # A raw ratio has no events to count, only moments.
+    counted = "" if replay.objective.indicator.mode == "raw" else f"{replay.total:,.0f} events"
+    return f"{span}{late}\n{(counted + share).removeprefix(', ')}"
 
 
 def _verdict(firings: Sequence[Firing]) -> str:

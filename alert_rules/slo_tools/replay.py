@@ -132,7 +132,8 @@ def _read(prometheus: Prometheus, objective: Objective, span: Span) -> Iterator[
     for name, window, expr in _sources(objective):
         start = early if window == BASE else span.start
         lines[name, window] = prometheus.over(expr, start=start, end=span.end, step=span.step)
-    for labels in sorted(lines[TOTAL, BASE]):
+    # Without any event there is still one answer: that nothing is known.
+    for labels in sorted(lines[TOTAL, BASE]) or [()]:
         nothing = [math.nan] * (lead + span.points)
         mine = {key: found.get(labels, nothing) for key, found in lines.items()}
         sums = {name: _Sums(mine[name, BASE], span.step) for name in (BAD, TOTAL)}

@@ -39,6 +39,7 @@ def _check(add: Add) -> None:
         "find everything that is wrong in SLO files, with a Prometheus also misspelt names",
         "Exit 0 when there is nothing or only information, 1 with errors or warnings.",
     )
+    _windows(command)
     _specs(command)
     _prometheus(command, default="without it only the files are judged")
     command.add_argument(
@@ -56,6 +57,7 @@ def _backtest(add: Add) -> None:
         "replay history: the pages that SLOs would have sent, and their budget over time",
         "Reads the source series only; the rules need not have been loaded.",
     )
+    _windows(command)
     _specs(command)
     _prometheus(command)
     _slo(command)
@@ -73,6 +75,7 @@ def _gate(add: Add) -> None:
         "stop a release when an error budget is spent",
         "Exit 0 when budget is left, 1 when it is spent or unknown, 2 on wrong usage.",
     )
+    _windows(command)
     _specs(command, count="*", more=" (default: every SLO that Prometheus knows)")
     _prometheus(command)
     _slo(command)
@@ -84,6 +87,7 @@ def _gate(add: Add) -> None:
 
 def _explain(add: Add) -> None:
     command = add("explain", "slo_tools:explain", "say in plain words what an SLO promises and who is told when")
+    _windows(command)
     _specs(command)
     _prometheus(command, default="with it also what is left now")
     _slo(command)
@@ -95,6 +99,10 @@ def _specs(command: argparse.ArgumentParser, *, count: str = "+", more: str = ""
 
 def _prometheus(command: argparse.ArgumentParser, *, default: str = "default: the stack's own") -> None:
     command.add_argument("--prometheus", type=_url, metavar="URL", help=f"a live Prometheus ({default})")
+
+
+def _windows(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--windows", type=Path, metavar="FILE", help="sloth's AlertWindows file for one period")
 
 
 def _slo(command: argparse.ArgumentParser) -> None:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from alert_rules.slo import Objective, Pace, SpecUnreadable, load
+from alert_rules.slo import Defaults, Objective, Pace, SpecUnreadable, load
+from alert_rules.slo.alert_windows import read_windows
 from alert_rules.slo_tools import backtest as backtests
 from alert_rules.slo_tools import check as checks
 from alert_rules.slo_tools import convert as converts
@@ -37,7 +38,8 @@ def check(arguments: argparse.Namespace) -> int:
         Pace(arguments.scrape, arguments.evaluate),
     )
     try:
-        problems = checks.check(arguments.specs, against)
+        defaults, refused = _defaults(arguments)
+        problems = [*refused, *checks.check(arguments.specs, against, defaults)]
     except SpecUnreadable as error:
         return _unreadable(error)
     if arguments.format == "json":
@@ -61,8 +63,8 @@ def backtest(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         _print_json([backtests.as_json(each) for each in replays])
     else:
-        print("\n\n".join(map(backtests.report, replays)) or "no events are known: try `tocsin slo check`")
-    return 0 if replays else 1
+        print("\n\n".join(map(backtests.report, replays)))
+    return 0 if any(each.known_from is not None for each in replays) else 1
 
 
 def gate(arguments: argparse.Namespace) -> int:
@@ -143,14 +145,21 @@ def init(arguments: argparse.Namespace) -> int:
 
 def _objectives(arguments: argparse.Namespace) -> list[Objective]:
     """Read the specs, or only the SLO that --slo names. Raises SpecUnreadable, or ConfigError with all problems."""
-    loaded = load(arguments.specs)
-    if loaded.errors:
-        raise ConfigError(loaded.errors)
+    defaults, refused = _defaults(arguments)
+    loaded = load(arguments.specs, defaults)
+    if refused or loaded.errors:
+        raise ConfigError([*refused, *loaded.errors])
     chosen = [each for each in loaded.objectives if arguments.slo in (None, each.name)]
     if not chosen:
         names = ", ".join(each.name for each in loaded.objectives)
         raise StackError(f"no SLO is called {arguments.slo!r}", fix=f"write one of {names}")
     return chosen
+
+
+def _defaults(arguments: argparse.Namespace) -> tuple[Defaults, list[Problem]]:
+    """Read the windows file that --windows names. Raises SpecUnreadable."""
+    windows, refused = read_windows(arguments.windows) if arguments.windows else (None, [])
+    return (Defaults(windows.period, windows) if windows else Defaults()), list(refused)
 
 
 def _prometheus(arguments: argparse.Namespace) -> Prometheus:

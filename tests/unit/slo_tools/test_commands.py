@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from alert_rules.slo import load
+from alert_rules.slo_tools.backtest import as_json, report
 from alert_rules.slo_tools.check import Against, check
 from alert_rules.slo_tools.cost import estimate, selectors_read
 from alert_rules.slo_tools.explain import first_told, page
 from alert_rules.slo_tools.gate import Budget, budgets, verdict
 from alert_rules.slo_tools.prometheus import connect
+from alert_rules.slo_tools.replay import Span, replay
 from tests.unit.slo_tools.prometheus import FakePrometheus
 from tocsin import facts
 from tocsin.cli.slo_commands import add_tools
@@ -378,8 +380,32 @@ def test_an_existing_file_is_not_replaced_unasked(spec: Path) -> None:
     assert run("convert", spec, "--out", out, "--force") == 0
 
 
+def test_windows_of_ones_own_are_taken(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A windows file gives its period to what names none, and its pairs are the ones explained."""
+    pair = "{errorBudgetPercent: %s, shortWindow: %s, longWindow: %s}"
+    page = f"page: {{quick: {pair % (2, '5m', '2h')}, slow: {pair % (5, '30m', '6h')}}}"
+    ticket = f"ticket: {{quick: {pair % (10, '2h', '1d')}, slow: {pair % (20, '6h', '3d')}}}"
+    windows = spec.with_name("windows.yaml")
+    windows.write_text(
+        f"apiVersion: sloth.slok.dev/v1\nkind: AlertWindows\nspec:\n  sloPeriod: 14d\n  {page}\n  {ticket}\n"
+    )
+    assert run("explain", spec, "--windows", windows) == 0
+    text = capsys.readouterr().out
+    assert "over 14d" in text
+    assert "2h and 5m" in text
+
+
 def test_connect_is_lazy() -> None:
     """Nothing is asked before a question is: wrong files are told without waiting for a server."""
     fake = FakePrometheus()
     connect("http://prometheus.example", fake.fetch)
     assert fake.asked == []
+
+
+def test_a_backtest_without_events_says_so(spec: Path) -> None:
+    """Where nothing is known there is one answer per SLO, and it names the next command."""
+    (objective,) = load([spec]).objectives
+    (only,) = replay(FakePrometheus().connected(), objective, Span(0, 3600, 60))
+    assert only.known_from is None
+    assert "no events are known" in report(only)
+    assert as_json(only)["budget_remaining"] is None
