@@ -97,6 +97,24 @@ def selectors(expr: str) -> list[promql_parser.VectorSelector]:
     return found
 
 
+_OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
+
+
+def matchers(selector: promql_parser.VectorSelector) -> tuple[tuple[str, str, str], ...]:
+    """Return a selector's label tests as name, operator and value."""
+    return tuple((m.name, _OPERATORS[str(m.op).rpartition(".")[2]], m.value) for m in selector.matchers.matchers)
+
+
+def written(selector: promql_parser.VectorSelector) -> str:
+    """Write a selector; the parser's own text forgets to escape backslashes."""
+
+    def quoted(value: str) -> str:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+    inner = ",".join(f'{name}{op}"{quoted(value)}"' for name, op, value in matchers(selector))
+    return f"{selector.name or ''}{{{inner}}}" if inner else str(selector.name or "")
+
+
 def _called(tree: promql_parser.Expr) -> set[str]:
     import promql_parser as p  # noqa: PLC0415  # as above
 
@@ -122,7 +140,7 @@ def read(query: str) -> Query:
     units: set[Unit] = set()
     for name in _called(tree) & {"rate", "irate", "increase"}:
         units.add("increase" if name == "increase" else "rate")
-    names = {str(selector) for selector in selectors(expr)}
+    names = {written(selector) for selector in selectors(expr)}
     plain = names.pop() if len(names) == 1 and not re.search(r"\boffset\b|@", expr) else None
     difference = isinstance(tree, p.BinaryExpr) and str(tree.op) == "-"
     return Query(query, frozenset(units), _grouping(tree), plain, difference)

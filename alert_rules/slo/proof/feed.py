@@ -23,7 +23,6 @@ class Feed:
 
     counters: tuple[tuple[str, Kind], ...]
     recorded: tuple[tuple[str, str, int], ...] = ()
-    alive: str | None = None
     groups: tuple[tuple[str, str], ...] = ()
 
 
@@ -41,9 +40,8 @@ def feed_of(objective: Objective, raw_windows: Sequence[int]) -> Feed:
             (f"slo:bad_events:increase{shown}", "bad", window),
             (f"slo:total_events:increase{shown}", "total", window),
         ]
-    watched = objective.indicator.watched
-    alive = _series(_only_selector(watched), dict(groups), ()) if watched else None
-    return Feed((), tuple(recorded), alive, groups)
+    # Not the source as well: rules would then record the same series a second time.
+    return Feed((), tuple(recorded), groups)
 
 
 def input_series(feed: Feed, scenario: Scenario, *, ratio: bool) -> dict[str, str]:
@@ -54,8 +52,6 @@ def input_series(feed: Feed, scenario: Scenario, *, ratio: bool) -> dict[str, st
         out[series] = _counter(scenario, kind, last)
     for series, what, window in feed.recorded:
         out[series] = _recorded(scenario.traffic, last, window, what, ratio=ratio)
-    if feed.alive and not feed.counters:
-        out[feed.alive] = f"0x{last}"
     return {series: f"{values} stale" if scenario.gone is not None else values for series, values in out.items()}
 
 
@@ -118,7 +114,7 @@ def _counters(objective: Objective, groups: dict[str, str]) -> tuple[tuple[str, 
     """Return the counters that both queries see, where they are simple enough to tell."""
     indicator = objective.indicator
     assert indicator.total is not None
-    whole, parts = _simple(indicator.total), _parts(indicator.error)
+    whole, parts = _simple(_parsed(indicator.total)), _parts(_parsed(indicator.error))
     if whole is None or parts is None:
         return None
     plus, minus = parts
@@ -133,16 +129,22 @@ def _counters(objective: Objective, groups: dict[str, str]) -> tuple[tuple[str, 
     return _pair((rest, others), (_series(whole, groups, _matchers(part)), counted))
 
 
+def _parsed(query: str) -> Any:  # noqa: ANN401  # the parser's nodes share no base that has fields
+    import promql_parser as p  # noqa: PLC0415  # a compiled module that only SLO files need
+
+    return p.parse(promql.fill(query, "5m"))
+
+
 def _pair(*series: tuple[str | None, Kind]) -> tuple[tuple[str, Kind], ...] | None:
     found = tuple((name, kind) for name, kind in series if name is not None)
     return found if len(found) == len(series) else None
 
 
-def _simple(query: str) -> Any:  # noqa: ANN401  # the parser's nodes share no base that has fields
+def _simple(node: Any) -> Any:  # noqa: ANN401  # the parser's nodes share no base that has fields
     """Return the selector of ``sum(rate(selector[w]))``; None for anything else."""
     import promql_parser as p  # noqa: PLC0415  # a compiled module that only SLO files need
 
-    node: Any = _inner(p.parse(promql.fill(query, "5m")))
+    node = _inner(node)
     if isinstance(node, p.AggregateExpr) and str(node.op) == "sum":
         node = _inner(node.expr)
     if not isinstance(node, p.Call) or node.func.name not in ("rate", "increase"):
@@ -161,33 +163,28 @@ def _inner(node: Any) -> Any:  # noqa: ANN401  # as above
     return node
 
 
-def _parts(query: str) -> tuple[Any, Any] | None:
+def _parts(node: Any) -> tuple[Any, Any] | None:  # noqa: ANN401  # as above
     """Return what an error query adds and what it takes away; None where it is neither."""
     import promql_parser as p  # noqa: PLC0415  # as above
 
-    node = _inner(p.parse(promql.fill(query, "5m")))
+    node = _inner(node)
     if not isinstance(node, p.BinaryExpr):
-        simple = _simple(query)
+        simple = _simple(node)
         return (simple, None) if simple is not None else None
     if str(node.op) != "-":
         return None
     right = _inner(node.rhs)
     if isinstance(right, p.BinaryExpr) and str(right.op) == "or":
         right = _inner(right.lhs)
-    plus, minus = _simple(str(node.lhs)), _simple(str(right))
+    plus, minus = _simple(node.lhs), _simple(right)
     return (plus, minus) if plus is not None and minus is not None else None
-
-
-def _only_selector(expr: str) -> Any:  # noqa: ANN401  # as above
-    return promql.selectors(expr)[0]
 
 
 Test = tuple[str, str, str]
 
 
 def _matchers(selector: Any) -> tuple[Test, ...]:  # noqa: ANN401  # as above
-    shown = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
-    return tuple((m.name, shown[str(m.op).rpartition(".")[2]], m.value) for m in selector.matchers.matchers)
+    return promql.matchers(selector)
 
 
 def _holds(test: Test, value: str) -> bool:
