@@ -52,7 +52,16 @@ def _burn(objective: Objective, pair: Pair, names: Names) -> Alert:
         description=_description(objective, factor),
         value="{{ $value | humanizePercentage }}",
         bound=shown(exact),
-        extra={**_own(alerting.labels), **_own(tier.labels), **theirs, **pair_labels(pair), "burn_rate": shown(factor)},
+        extra={
+            # Said by the rule as well: two SLOs of one file would look like one rule written twice.
+            "slo": objective.name,
+            "service": objective.service,
+            **_own(alerting.labels),
+            **_own(tier.labels),
+            **theirs,
+            **pair_labels(pair),
+            "burn_rate": shown(factor),
+        },
         notes={**_live(objective, pair, names), **alerting.annotations, **tier.annotations},
         explained_by=BURN_RUNBOOK,
     )

@@ -93,7 +93,11 @@ def test_a_moved_threshold_is_noticed(alert: str, tmp_path: Path) -> None:
     program = need("promtool")
     files = _moved(rendered_rules(house_settings()), alert)
     write_tree(files, tmp_path)
-    tests = [name for name, text in files.items() if name.endswith(".tests.yml") and f"alertname: {alert}" in text]
+    tests = [
+        name
+        for name, text in files.items()
+        if name.endswith(".tests.yml") and (f"alertname: {alert}" in text or f'alertname="{alert}"' in text)
+    ]
     done = [promtool(program, tmp_path, "test", "rules", name) for name in tests]
     assert any(result.returncode for result in done)
 
