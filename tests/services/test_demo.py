@@ -147,7 +147,7 @@ def test_failing_jobs_fail(shop: _Shop) -> None:
 
 def test_the_breaker_opens_and_closes(shop: _Shop) -> None:
     """Payments away: the breaker is not closed, orders are taken all the same; healed, it closes by itself."""
-    state: Callable[[], Any] = lambda: get_json(f"{shop.api.url}/health")["breakers"]["payments"]["state"]  # noqa: E731
+    state: Callable[[], Any] = lambda: get_json(f"{shop.api.url}/health")["breakers"]["payments"]["state"]  # noqa: E731  # one line, used twice below
     shop.break_("breaker-open")
     eventually(lambda: state() == "open", timeout=30)
     taken = json.loads(_order(shop))
@@ -171,7 +171,7 @@ def test_api_errors_are_server_errors(shop: _Shop) -> None:
 def test_a_slow_api_answers_slowly(shop: _Shop) -> None:
     """Every request takes longer than the latency threshold, and is answered."""
     shop.break_("api-slow")
-    page = lambda: get(f"{shop.api.url}/metrics").decode()  # noqa: E731
+    page = lambda: get(f"{shop.api.url}/metrics").decode()  # noqa: E731  # one line, used twice below
     fast = r'^http_server_request_duration_seconds_bucket{.*products.*le="0.5".*} (\S+)$'
     whole = r"^http_server_request_duration_seconds_count{.*products.*} (\S+)$"
 
