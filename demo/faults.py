@@ -21,7 +21,7 @@ FAULTS: dict[str, str] = {
     "jobs-failing": "six of ten orders fail → QueueFailureRatioHigh after a minute or two",
     "breaker-open": "payments are away, their circuit breaker opens → BreakerOpenTooLong after 5 min",
     "cache-cold": "no product is found in the cache → CacheHitRatioLow after two or three minutes",
-    "api-errors": "three of ten requests end in a server error → ErrorBudgetBurn within a minute",
+    "api-errors": "six of ten requests end in a server error → ErrorBudgetBurn within two minutes",
     "api-slow": "every request takes about a second → HttpLatencyHigh after a minute",
 }
 """Faults by name, each with what happens and which alert follows."""

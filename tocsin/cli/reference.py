@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from alert_rules import catalogue
+from alert_rules import Alert, catalogue
 from exporters.table import SOURCES
 from tocsin import cli, signals
 from tocsin.cli.tables import tables
@@ -139,7 +139,7 @@ def _alerts(settings: Settings) -> str:
             f"[{alert.name}](../runbooks/{alert.runbook}.md)",
             alert.severity,
             f"`{alert.limit.threshold.name}`" if alert.limit else "",
-            format_duration(alert.hold) if alert.hold else "at once",
+            _patience(alert),
             plain(alert.summary),
         )
         for alert in catalogue(settings)
@@ -158,6 +158,15 @@ def _alerts(settings: Settings) -> str:
             _table(("name", "built in", "unit", "bounds", "where the number comes from"), numbers),
         ]
     )
+
+
+def _patience(alert: Alert) -> str:
+    """How long the trouble lasts before the alert fires: its ``for``, or the seconds that it compares with."""
+    if alert.hold:
+        return format_duration(alert.hold)
+    if alert.limit is not None and alert.limit.threshold.unit == "seconds":
+        return f"{alert.limit.default:g} s, as the threshold says"
+    return "at once"
 
 
 def _commands() -> str:
