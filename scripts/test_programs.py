@@ -21,7 +21,7 @@ def main() -> int:
     """Install, then print one line per program."""
     wanted = [programs.DEBIAN_PACKAGES[name] for name in _DEBIAN if not _debian_has(name)]
     wanted += [package for command, package in _TOOLS.items() if shutil.which(command) is None]
-    if wanted and os.geteuid() == 0 and shutil.which("apt-get"):
+    if wanted and preflight.can_install(os.environ):
         print(f"installing {', '.join(wanted)} …", flush=True)
         try:
             preflight.apt_install(sorted(set(wanted)), os.environ)
