@@ -13,7 +13,7 @@ from tocsin.errors import StackError
 from tocsin.stack import preflight, programs
 
 _DEBIAN = ("prometheus", "alertmanager", "redis-server", "prometheus-node-exporter")
-_TOOLS = {"chromium": "chromium"}
+_TOOLS = {"chromium": "chromium", "ip": "iproute2"}
 """Command and package of what only the tests need."""
 
 
