@@ -9,6 +9,8 @@ import exporters.breaker_json.families as cb_families
 import exporters.breaker_json.read as cb
 import exporters.bullmq.families as bq_families
 import exporters.bullmq.read as bq
+import exporters.rabbitmq.families as rq_families
+import exporters.rabbitmq.read as rq
 import exporters.redis.families as rd_families
 import exporters.redis.read as rd
 from exporters.model import Source
@@ -16,6 +18,14 @@ from exporters.model import Source
 _ALL = (
     Source(
         "bullmq", bq.BullmqSettings, bq_families.SIGNALS, bq.BullmqReader, bq_families.families, bq_families.FOLDING
+    ),
+    Source(
+        "rabbitmq",
+        rq.RabbitmqSettings,
+        rq_families.SIGNALS,
+        rq.RabbitmqReader,
+        rq_families.families,
+        rq_families.FOLDING,
     ),
     Source("redis", rd.RedisSettings, rd_families.SIGNALS, rd.RedisReader, rd_families.families),
     Source("breaker-json", cb.BreakerSettings, cb_families.SIGNALS, cb.BreakerReader, cb_families.families),

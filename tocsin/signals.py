@@ -52,6 +52,14 @@ QUEUE_CAPACITY = Signal(
     _QUEUE,
     "Most messages the queue may hold, by the broker or by settings; absent when unbounded.",
 )
+QUEUE_CAPACITY_BYTES = Signal(
+    "messaging_queue_capacity_bytes",
+    "gauge",
+    "bytes",
+    _QUEUE,
+    "Most bytes the queue may hold, by the broker; absent when unbounded.",
+)
+QUEUE_SIZE_BYTES = Signal("messaging_queue_size_bytes", "gauge", "bytes", _QUEUE, "Bytes of the messages held.")
 QUEUE_OLDEST_READY = Signal(
     "messaging_queue_oldest_ready_timestamp_seconds",
     "gauge",
@@ -66,6 +74,13 @@ QUEUE_FINISHED = Signal(
     "messages",
     (*_QUEUE, "outcome"),
     "Messages finished since the exporter first saw the queue, by outcome: success, failure.",
+)
+QUEUE_REDELIVERED = Signal(
+    "messaging_queue_redelivered_total",
+    "counter",
+    "messages",
+    _QUEUE,
+    "Messages handed out again after a consumer did not acknowledge them.",
 )
 QUEUE_WAIT = Signal(
     "messaging_queue_wait_seconds", "histogram", "seconds", _QUEUE, "Time from enqueue to start.", _SECONDS
@@ -89,6 +104,23 @@ QUEUE_LAST_FINISHED = Signal(
     "When a message was last finished, either way; absent when none is known.",
 )
 
+# Broker.
+BROKER_ALARM = Signal(
+    "messaging_broker_alarm",
+    "gauge",
+    "boolean",
+    ("messaging_system", "resource"),
+    "1 while the broker stops its publishers for lack of this resource: memory, disk, fd.",
+)
+BROKER_DEAD_LETTERED = Signal(
+    "messaging_broker_dead_lettered_total",
+    "counter",
+    "messages",
+    ("messaging_system", "reason", "outcome"),
+    "Messages taken out of their queue unfinished, by reason: expired, rejected, maxlen, delivery_limit; "
+    "outcome: routed to a dead-letter exchange, or dropped because there is none.",
+)
+
 # Cache.
 CACHE_REQUESTS = Signal(
     "cache_requests_total", "counter", "requests", (*_CACHE, "result"), "Lookups by result: hit, miss."
@@ -109,6 +141,30 @@ CACHE_REPLICA_LINK_UP = Signal(
     "boolean",
     _CACHE,
     "1 while a replica's link to its primary is up; absent on a primary.",
+)
+CACHE_CLUSTER_OK = Signal(
+    "cache_cluster_ok", "gauge", "boolean", ("cache_system",), "1 while the cluster serves every slot."
+)
+CACHE_CLUSTER_SLOTS = Signal(
+    "cache_cluster_slots",
+    "gauge",
+    "slots",
+    ("cache_system", "state"),
+    "Hash slots by state: ok, pfail, fail, unassigned.",
+)
+CACHE_SENTINEL_QUORUM_OK = Signal(
+    "cache_sentinel_quorum_ok",
+    "gauge",
+    "boolean",
+    ("cache_system", "master"),
+    "1 while enough sentinels are reachable to agree on a failover and to carry it out.",
+)
+CACHE_SENTINEL_MASTER_CHANGES = Signal(
+    "cache_sentinel_master_changes_total",
+    "counter",
+    "failovers",
+    ("cache_system", "master"),
+    "Changes of the primary's address since the exporter first asked.",
 )
 
 # Breaker. All states are always present, so that "closed" is data rather than "no data".
