@@ -13,8 +13,12 @@ import exporters.rabbitmq.families as rq_families
 import exporters.rabbitmq.read as rq
 import exporters.redis.families as rd_families
 import exporters.redis.read as rd
+import exporters.redis.cluster_families as rc_families
+import exporters.redis.cluster_read as rc
 from exporters.model import Source
 
+import exporters.redis.sentinel_families as rs_families
+import exporters.redis.sentinel_read as rs
 _ALL = (
     Source(
         "bullmq", bq.BullmqSettings, bq_families.SIGNALS, bq.BullmqReader, bq_families.families, bq_families.FOLDING
@@ -33,3 +37,19 @@ _ALL = (
 
 SOURCES: Mapping[str, Source] = MappingProxyType({source.kind: source for source in _ALL})
 """Sources by the ``kind`` of tocsin.yaml."""
+    Source(
+        "redis-cluster",
+        rc.RedisClusterSettings,
+        rc_families.SIGNALS,
+        rc.RedisClusterReader,
+        rc_families.families,
+        rc_families.FOLDING,
+    ),
+    Source(
+        "redis-sentinel",
+        rs.RedisSentinelSettings,
+        rs_families.SIGNALS,
+        rs.RedisSentinelReader,
+        rs_families.families,
+        rs_families.FOLDING,
+    ),

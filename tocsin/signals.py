@@ -153,17 +153,42 @@ CACHE_CLUSTER_SLOTS = Signal(
     "Hash slots by state: ok, pfail, fail, unassigned.",
 )
 CACHE_SENTINEL_QUORUM_OK = Signal(
+_NODE = ("cache_system", "node")
+CACHE_NODE_UP = Signal(
+    "cache_cluster_node_up", "gauge", "boolean", _NODE, "1 when this node of the cluster answered; 0 when it did not."
+)
+CACHE_NODE_PRIMARY = Signal(
+    "cache_cluster_node_primary", "gauge", "boolean", _NODE, "1 while this node is a primary, 0 while it is a replica."
+)
+CACHE_NODE_MEMORY = Signal("cache_cluster_node_memory_bytes", "gauge", "bytes", _NODE, "Memory used by this node.")
+CACHE_NODE_MEMORY_MAX = Signal(
+    "cache_cluster_node_memory_max_bytes",
+    "gauge",
+    "bytes",
+    _NODE,
+    "Memory limit of this node; absent when unlimited.",
+)
+_MASTER = ("cache_system", "master")
+CACHE_SENTINEL_MASTER_UP = Signal(
+    "cache_sentinel_master_up", "gauge", "boolean", _MASTER, "1 while the sentinel finds the primary alive."
+)
+CACHE_SENTINEL_REPLICAS = Signal(
+    "cache_sentinel_replicas", "gauge", "replicas", _MASTER, "Replicas of the primary that the sentinel knows."
+)
+CACHE_SENTINEL_SENTINELS = Signal(
+    "cache_sentinel_sentinels", "gauge", "sentinels", _MASTER, "Sentinels that watch the primary."
+)
     "cache_sentinel_quorum_ok",
     "gauge",
     "boolean",
-    ("cache_system", "master"),
+    _MASTER,
     "1 while enough sentinels are reachable to agree on a failover and to carry it out.",
 )
 CACHE_SENTINEL_MASTER_CHANGES = Signal(
     "cache_sentinel_master_changes_total",
     "counter",
     "failovers",
-    ("cache_system", "master"),
+    _MASTER,
     "Changes of the primary's address since the exporter first asked.",
 )
 
