@@ -26,8 +26,8 @@ PAGE_LIMIT = 64 * 2**20
 """Bytes of one answer: ten thousand queues and more."""
 
 _ALARMS = "/api/health/checks/alarms"
-RESOURCES = {"memory": "memory", "disk": "disk", "file_descriptor_limit": "fd"}
-"""The broker's words for what it may run out of, and ours."""
+_RESOURCES = {"memory": "memory", "disk": "disk", "file": "fd"}
+"""How the broker's words for what it may run out of begin (``disk space``), and ours."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,20 @@ class RabbitmqReader:
     async def _alarms(self) -> dict[str, bool]:
         # The check answers 503 while an alarm is on: that is the answer we came for.
         answer = orjson.loads(await self._api.get(_ALARMS, accept_statuses=(200, 503)))
-        on = {alarm["resource"] for alarm in answer.get("alarms", ())}
+        on = {_resource(alarm["resource"]) for alarm in answer.get("alarms", ())}
         if answer.get("status") not in {"ok", "failed"} or (answer["status"] == "failed" and not on):
             msg = "the check for alarms answered something unknown"
             raise TargetError("parse", msg)
-        return {ours: theirs in on for theirs, ours in RESOURCES.items()}
+        return {ours: ours in on for ours in _RESOURCES.values()}
+
+
+def _resource(words: str) -> str:
+    """Translate a resource. Raises TargetError for an unknown one: silence about an alarm would be a lie."""
+    for begins, ours in _RESOURCES.items():
+        if words.startswith(begins):
+            return ours
+    msg = "an alarm is on for a resource of an unknown name"
+    raise TargetError("parse", msg)
 
 
 def _unread(pages: Sequence[NodePage], cluster: Cluster | None) -> list[str]:
