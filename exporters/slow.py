@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _FIRST_WAIT: Final = 2.0
 """Seconds that a scrape waits for the very first look; it goes on in the background after that."""
+_PATIENCE: Final = 30.0
 _SOONER: Final = 6
 """After a failure, or when something new was seen, the next look comes after this part of the interval."""
 
@@ -30,7 +31,7 @@ class Looked(Generic[T]):
 
 
 class Slow(Generic[T]):
-    """Looks every ``interval`` seconds, each look within ``patience`` seconds."""
+    """Looks every ``interval`` seconds, each look within half a minute; the very first is waited for ``first_wait``."""
 
     def __init__(
         self,
@@ -38,13 +39,13 @@ class Slow(Generic[T]):
         look: Callable[[], Awaitable[T]],
         *,
         interval: float,
-        patience: float = 30.0,
+        first_wait: float = _FIRST_WAIT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._collector = collector
         self._look = look
         self._interval = interval
-        self._patience = patience
+        self._first_wait = first_wait
         self._clock = clock
         self._task: asyncio.Task[tuple[T, float]] | None = None
         self._looked: Looked[T] = Looked(None, 0.0, Part(collector, ok=True, duration=0.0))
@@ -58,7 +59,7 @@ class Slow(Generic[T]):
             # A target that leaves the configuration leaves its last look behind: nobody asks how that ended.
             self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         if self._task is not None and self._looked.value is None:
-            await asyncio.wait([self._task], timeout=_FIRST_WAIT)
+            await asyncio.wait([self._task], timeout=self._first_wait)
             self._collect()
         if self._looked.value is None and self._looked.part.ok:
             late = TargetError("timeout", "the first look is not finished yet")
@@ -77,7 +78,7 @@ class Slow(Generic[T]):
 
     async def _timed(self) -> tuple[T, float]:
         started = time.perf_counter()
-        value = await asyncio.wait_for(self._look(), self._patience)
+        value = await asyncio.wait_for(self._look(), _PATIENCE)
         return value, time.perf_counter() - started
 
     def _collect(self) -> None:

@@ -109,7 +109,8 @@ class Shaper:
             (others if passing else out).append(_detailed(queue, key, dear))
         if len(self._wanted) > 4 * len(owners) + 1000:
             self._wanted.clear()
-        self._worked &= owners.keys()
+        if whole:
+            self._worked &= owners.keys()
         return Counted(tuple(out), _together(others), self._dead_lettered(dear, whole=whole), unknown, invisible)
 
     def _name(self, key: Key) -> str | None:
