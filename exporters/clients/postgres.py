@@ -12,20 +12,19 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
-from urllib.parse import unquote, urlsplit
-
-from pydantic import Field, field_validator
+from typing import Final
 
 from exporters.clients import postgres_wire as wire
 from exporters.clients.postgres_login import Login
+from exporters.clients.postgres_target import PostgresTarget, split_url
 from tocsin.errors import TargetError, TargetReason
-from tocsin.settings import Secret, TargetSettings, TargetUrl
 
 _REPLY_LIMIT: Final = 64 * 2**20
 _CHUNK: Final = 2**18
+_LOGIN: Final = "refused the login: check user, password and pg_hba.conf"
+_POOLED: Final = "is a pooler: give the address of the server behind it, or watch the pooler as kind pgbouncer"
 _REASONS: Final[tuple[tuple[str, TargetReason, str], ...]] = (
-    ("28", "auth", "refused the login: check user, password and pg_hba.conf"),
+    ("28", "auth", _LOGIN),
     ("42501", "auth", "says that the user lacks a privilege"),
     ("3D", "refused", "has no such database"),
     ("53", "refused", "has no connection or memory left"),
@@ -33,73 +32,22 @@ _REASONS: Final[tuple[tuple[str, TargetReason, str], ...]] = (
     ("55P03", "timeout", "could not get a lock in time"),
     ("55000", "parse", "is not set up for it: pg_stat_statements must stand in shared_preload_libraries"),
     ("57P", "refused", "is starting up or shutting down"),
-    ("26000", "protocol", "lost a prepared statement: give the address of the server, not of a pooler before it"),
+    ("26000", "protocol", _POOLED),
     ("42", "parse", "does not know something that was asked for"),
     ("08", "protocol", "refused how it was asked"),
 )
 """Start of the error's code, what it means for the target, what to tell: the server's own text may quote anything."""
 
 
-class PostgresTarget(TargetSettings):
-    """What every target that speaks PostgreSQL's protocol has."""
-
-    url: TargetUrl = Field(
-        description="Address of the server: postgresql://USER@HOST:PORT/DATABASE; "
-        "a socket's folder stands as %2Fvar%2Frun%2Fpostgresql in the place of the host.",
-        examples=["postgresql://tocsin@127.0.0.1:5432/postgres"],
-    )
-    password: Secret | None = Field(default=None, description="Password of the user; better in a password_file.")
-    tls: Literal["disable", "require", "verify-full"] = Field(
-        default="disable",
-        description="`verify-full` checks certificate and host name, `require` only encrypts, `disable` is plain.",
-    )
-    tls_ca: Secret | None = Field(
-        default=None,
-        description="Certificates (PEM) to trust instead of the system's; written as tls_ca_file: PATH.",
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        split_url(value)
-        return value
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server is and as whom it is asked. A ``host`` that begins with a slash is the folder of a socket."""
-
-    host: str
-    port: int
-    user: str
-    database: str
-
-    @property
-    def is_private(self) -> bool:
-        """Whether the way there stays on this machine."""
-        return self.host.startswith("/") or self.host in {"127.0.0.1", "::1", "localhost"}
-
-
-def split_url(url: str) -> Address:
-    """Return what an address says. Raises ValueError; the address itself stays out of the message."""
-    form = "write postgresql://USER@HOST:PORT/DATABASE"
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"}:
-        msg = f"is not the address of a PostgreSQL server; {form}"
-        raise ValueError(msg)
-    if parts.query or parts.fragment:
-        msg = f"has options after a question mark; {form} and use keys such as `tls: verify-full`"
-        raise ValueError(msg)
-    user, _, place = parts.netloc.rpartition("@")
-    match = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+)(?::(\d{1,5}))?", place)
-    if match is None or not 1 <= int(match[2] or 5432) <= 65535:
-        msg = f"names no host, or a port that is not a number from 1 to 65535; {form}"
-        raise ValueError(msg)
-    database = unquote(parts.path.removeprefix("/"))
-    if not user or not database or "/" in database:
-        msg = f"must name a user and a database; {form}"
-        raise ValueError(msg)
-    return Address(unquote(match[1]).strip("[]"), int(match[2] or 5432), unquote(user), database)
+_POOLER: Final[tuple[tuple[str, TargetReason, str], ...]] = (
+    ("authentication failed", "auth", _LOGIN),
+    ("no such user", "auth", _LOGIN),
+    ("not allowed", "auth", _LOGIN),
+    ("no such database", "refused", "has no such database"),
+    ("no more connections", "refused", "has no client connection left (max_client_conn)"),
+    ("unsupported startup parameter", "protocol", _POOLED),
+)
+"""PgBouncer has one code for everything: what a part of its text means."""
 
 
 @dataclass(frozen=True)
@@ -293,10 +241,11 @@ def _encoded(statement: str, known: _Prepared | None) -> bytes:
 
 def _error(body: bytes) -> TargetError:
     """Translate an error answer into a bounded reason and a text of our own."""
-    code = wire.fields(body).get("C", "")
-    code = code if re.fullmatch(r"[0-9A-Z]{5}", code) else "XX000"
-    for start, reason, told in _REASONS:
-        if code.startswith(start):
+    said = wire.fields(body)
+    code = said.get("C", "") if re.fullmatch(r"[0-9A-Z]{5}", said.get("C", "")) else "XX000"
+    pooler = [line for line in _POOLER if code == "08P01" and line[0] in said.get("M", "")]
+    for start, reason, told in pooler or _REASONS:
+        if pooler or code.startswith(start):
             return TargetError(reason, f"the server {told} (SQLSTATE {code})")
     return TargetError("protocol", f"the server answered an error (SQLSTATE {code})")
 

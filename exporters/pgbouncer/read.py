@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from exporters.clients.postgres import Answer, Connection, PostgresTarget
+from exporters.clients.postgres import Answer, Connection
+from exporters.clients.postgres_target import PostgresTarget
 from exporters.model import Part
 from tocsin.errors import TargetError
 

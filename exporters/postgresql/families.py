@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from exporters.clients.postgres import split_url
+from exporters.clients.postgres_target import split_url
 from exporters.model import OTHER, Family, Folding, Row, Value, label_text
 from exporters.postgresql.read import Database, PostgresqlSettings, PostgresqlSnapshot
 from tocsin import signals

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from exporters.clients.postgres import PostgresTarget
+from exporters.clients.postgres_target import PostgresTarget
 from tocsin.settings import Duration, Strict
 
 
