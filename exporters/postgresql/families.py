@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from exporters.clients.postgres_target import split_url
@@ -61,6 +61,8 @@ def families(snapshot: PostgresqlSnapshot) -> Sequence[Family]:
     """Shape a snapshot into families."""
     named = [((_SYSTEM, label_text(database.name)), database) for database in snapshot.databases]
 
+    connected = [(labels, d.connections) for labels, d in named] + [(_SERVER, snapshot.elsewhere)]
+
     def known(signal: Signal, of: Callable[[Database], Value | None]) -> Family:
         return Family(signal, _present((labels, of(database)) for labels, database in named))
 
@@ -68,7 +70,7 @@ def families(snapshot: PostgresqlSnapshot) -> Sequence[Family]:
         return Family(signal, _present(((*labels, kind), v) for labels, database in named for kind, v in of(database)))
 
     return [
-        split(signals.DB_CONNECTIONS, lambda d: (d.connections or {}).items()),
+        Family(signals.DB_CONNECTIONS, [row for labels, counts in connected for row in _by_state(labels, counts)]),
         Family(signals.DB_CONNECTIONS_MAX, _present([(_SERVER, snapshot.connections_max)])),
         known(signals.DB_QUERIES, lambda d: None if d.totals is None else d.totals.calls),
         known(signals.DB_QUERY_SECONDS, lambda d: None if d.totals is None else d.totals.seconds),
@@ -85,6 +87,10 @@ def families(snapshot: PostgresqlSnapshot) -> Sequence[Family]:
         _statements(snapshot, signals.DB_STATEMENT_SECONDS, seconds=True),
         Family(signals.DATA_TIMESTAMP, [((collector,), at) for collector, at in snapshot.slow.items()]),
     ]
+
+
+def _by_state(labels: tuple[str, str], counts: Mapping[str, int] | None) -> list[Row]:
+    return [((*labels, state), count) for state, count in (counts or {}).items()]
 
 
 def _statements(snapshot: PostgresqlSnapshot, signal: Signal, *, seconds: bool) -> Family:

@@ -65,6 +65,8 @@ class PostgresqlSnapshot:
 
     databases: tuple[Database, ...]
     connections_max: int | None = None
+    elsewhere: Mapping[str, int] | None = None
+    """Client connections by state to databases that are not watched; None when there is none, or unknown."""
     replication_lag: float | None = None
     """Seconds; None on a primary."""
     statements: tuple[Statement, ...] = ()
@@ -113,9 +115,12 @@ class PostgresqlReader:
         rows = [row for row in answers["databases"].dicts() if self._settings.databases.wants(str(row["datname"]))]
         names = {str(row["oid"]): str(row["datname"]) for row in rows}
         self._parts["sizes"] = await self._sizes.read(self._connection, tuple(names), self._clock)
+        if any(answer.error is not None and answer.error.reason == "parse" for answer in answers.values()):
+            self._learnt = (0, 0.0)  # something is not as it was: an extension was moved, updated or dropped
         (limits,) = answers["server"].dicts() or [{}]
         return PostgresqlSnapshot(
             self._databases(rows, answers.get("activity")),
+            elsewhere=_elsewhere(answers.get("activity"), frozenset(names.values())),
             connections_max=_int(limits.get("max_connections")),
             replication_lag=_seconds(limits.get("lag")),
             statements=tuple(Statement(*listed) for listed in by_name(self._log, names)),
@@ -194,6 +199,13 @@ def _by_state(row: Mapping[str, str | None]) -> Mapping[str, int]:
     """Count every connection once; a database without any is a true 0 in every state."""
     counts = {state: _int(row.get(state)) or 0 for state in _STATES}
     return counts | {"other": max((_int(row.get("total")) or 0) - sum(counts.values()), 0)}
+
+
+def _elsewhere(activity: Answer | None, watched: frozenset[str]) -> Mapping[str, int] | None:
+    """Count what is connected to unwatched databases: it uses up the limit all the same."""
+    rows = [row for row in activity.dicts() if row["datname"] not in watched] if activity is not None else []
+    counts = [_by_state(row) for row in rows]
+    return {state: sum(count[state] for count in counts) for state in counts[0]} if counts else None
 
 
 def _int(text: str | None) -> int | None:

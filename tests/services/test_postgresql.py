@@ -142,6 +142,15 @@ async def test_a_quiet_database_has_no_longest_transaction(postgres: Postgres) -
     assert not _rows(scrape, signals.DB_CONNECTIONS, "template1")
 
 
+async def test_what_is_not_watched_counts_against_the_limit(postgres: Postgres) -> None:
+    """An excluded database has no series; its sessions stand at the server, so that used / max stays true."""
+    with postgres.connect("plain") as session:
+        session.execute("SELECT 1")
+        scrape = await _once(_target(postgres, databases={"exclude": ["plain"]}))
+    assert not _rows(scrape, signals.DB_TRANSACTIONS, "plain")
+    assert _rows(scrape, signals.DB_CONNECTIONS, "")["idle",] == 1
+
+
 async def test_queries_are_counted_and_slow_ones_told_apart(postgres: Postgres) -> None:
     """Exactly the calls since the first look; those of statements that were slow on average count as slow."""
     target = _target(postgres, statements={"slow_query_seconds": 0.03, "top": 3})
