@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from exporters.rabbitmq.cluster import Cluster, Dear, QueueFacts
@@ -29,6 +29,19 @@ class Queue:
     enqueued: int | None = None
     finished: int | None = None
     redelivered: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is known of one queue beside the slow facts."""
+
+    page: NodePage
+    facts: QueueFacts
+    redelivered: float | None
+    finished: float | None
+
+
+_NOTHING = QueueFacts()
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,9 @@ class Shaper:
             name = self._name(key)
             if name is None:
                 continue
-            queue = self._queue(name, key, page, facts or QueueFacts())
-            queue = _counted(queue, key, cluster, redelivered.get(key), finished.get(key))
             passing = facts.ephemeral if facts is not None else _passing(key, cluster, vhosts)
-            (others if passing else out).append(_detailed(queue, key, dear))
+            told = _Told(page, facts or _NOTHING, redelivered.get(key), finished.get(key))
+            (others if passing else out).append(self._queue(name, key, told, dear))
         if len(self._wanted) > 4 * len(owners) + 1000:
             self._wanted.clear()
         if whole:
@@ -120,7 +132,8 @@ class Shaper:
             self._wanted[key] = label if self._settings.queues.wants(label) else None
         return self._wanted[key]
 
-    def _queue(self, name: str, key: Key, page: NodePage, facts: QueueFacts) -> Queue:
+    def _queue(self, name: str, key: Key, told: _Told, dear: Dear | None) -> Queue:
+        page, facts = told.page, told.facts
         ready, consumers = _whole(page.ready.get(key)), _whole(page.consumers.get(key))
         if consumers:
             self._worked.add(key)
@@ -128,15 +141,25 @@ class Shaper:
         standing = facts.dead_letter and key not in self._worked
         configured = self._settings.capacity_of(name)
         limits = [limit for limit in (facts.capacity, configured) if limit is not None]
+        totals = dear.cluster.totals.get(key) if dear is not None and dear.cluster.totals is not None else None
+        oldest, size = _details(key, dear)
+        # A stream keeps what was read: its length says nothing about who waits.
+        waiting = None if facts.stream else 0 if standing else ready
         return Queue(
             name,
-            # A stream keeps what was read: its length says nothing about who waits.
-            None if facts.stream else 0 if standing else ready,
+            waiting,
             _whole(page.unacked.get(key)),
             ready if standing else None,
             consumers,
             min(limits) if limits and not facts.stream else None,
             facts.capacity_bytes,
+            _whole(size),
+            # Empty by now: whatever was the oldest then is gone.
+            oldest if waiting else None,
+            totals.enqueued if totals else None,
+            # The nodes' own counters where they tell them, else the statistics of the last look.
+            _whole(told.finished) if told.finished is not None else totals.finished if totals else None,
+            _whole(told.redelivered) if told.redelivered is not None else totals.redelivered if totals else None,
         )
 
     def _dead_lettered(self, dear: Dear | None, *, whole: bool) -> tuple[tuple[str, str, int], ...]:
@@ -162,30 +185,13 @@ def _passing(key: Key, cluster: Cluster | None, vhosts: set[str]) -> bool:
     return key[1].startswith("amq.gen-") or (cluster is not None and key[0] in vhosts)
 
 
-def _counted(
-    queue: Queue, key: Key, cluster: Cluster | None, redelivered: float | None, finished: float | None
-) -> Queue:
-    """Add the counters: the nodes' own where they tell them, else the statistics of the last look."""
-    totals = cluster.totals.get(key) if cluster is not None and cluster.totals is not None else None
-    if redelivered is None and finished is None and totals is None:
-        return queue
-    return replace(
-        queue,
-        enqueued=totals.enqueued if totals else None,
-        finished=_whole(finished) if finished is not None else totals.finished if totals else None,
-        redelivered=_whole(redelivered) if redelivered is not None else totals.redelivered if totals else None,
-    )
-
-
-def _detailed(queue: Queue, key: Key, dear: Dear | None) -> Queue:
-    if dear is None:
-        return queue
-    for details in dear.details.values():
+def _details(key: Key, dear: Dear | None) -> tuple[float | None, float | None]:
+    """Return the oldest message's time and the size of a queue, from whichever node told them."""
+    for details in dear.details.values() if dear is not None else ():
         oldest, size = details.oldest.get(key), details.size.get(key)
         if oldest is not None or size is not None:
-            # Empty by now: whatever was the oldest then is gone.
-            return replace(queue, oldest_ready=oldest if queue.ready else None, size=_whole(size))
-    return queue
+            return oldest, size
+    return None, None
 
 
 def _together(queues: Sequence[Queue]) -> Queue | None:
