@@ -18,9 +18,11 @@ from exporters.postgresql.catalog import Catalog, read_catalog
 from exporters.postgresql.families import families
 from exporters.postgresql.read import Database, PostgresqlSnapshot, Statement
 from exporters.postgresql.statements import HALF_LIFE, StatementLog, Totals
+from exporters.table import SOURCES
 from tocsin import signals
 from tocsin.errors import TargetError
 from tocsin.paths import HOUSE
+from tocsin.settings import Tables, inspect
 from tocsin.signals import Signal
 
 _VERSIONS: dict[str, dict[str, str]] = json.loads(
@@ -196,3 +198,17 @@ def test_the_rest_of_the_statements_is_one_series() -> None:
     assert _rows(shaped, signals.DB_STATEMENT_CALLS) == {(*key, "-77"): 6, (*key, OTHER): 4}
     assert _rows(shaped, signals.DB_STATEMENT_SECONDS) == {(*key, "-77"): 1.5, (*key, OTHER): 0.5}
     assert _rows(shaped, signals.DB_SLOW_QUERIES) == {key: 1}
+
+
+def test_the_examples_of_the_documentation_are_right(tmp_path: Path) -> None:
+    """What the how-to page says to write for PostgreSQL and PgBouncer is taken as it stands."""
+    page = Path(HOUSE, "docs/how-to.md").read_text(encoding="utf-8")
+    examples = [text for text in re.findall(r"```yaml\n(targets:.*?)```", page, re.DOTALL) if "postgresql://" in text]
+    tables = Tables({kind: source.settings for kind, source in SOURCES.items()}, {}, {})
+    (tmp_path / "secrets").mkdir()
+    for name in ("main-db", "main-pool"):
+        (tmp_path / "secrets" / name).write_text("word")
+    for example in examples:
+        (tmp_path / "tocsin.yaml").write_text(f"schema: 1\n{example}")
+        assert inspect(tmp_path / "tocsin.yaml", tables, {}).problems == []
+    assert len(examples) == 2
