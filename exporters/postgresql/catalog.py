@@ -17,6 +17,7 @@ OLDEST: Final = 100000
 
 ABOUT: Final = """\
 SELECT current_setting('server_version_num') AS version,
+       extract(epoch FROM pg_postmaster_start_time()) AS started,
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')::int AS granted,
        (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
          WHERE e.extname = 'pg_stat_statements') AS statements_schema"""
@@ -40,6 +41,8 @@ class Catalog:
     """Columns by view; a view that is not there is not named."""
     statements_schema: str | None = None
     """Schema of pg_stat_statements, quoted; None without the extension."""
+    started: str = ""
+    """When this server started: another value is another server (a failover) or a restart."""
 
     def has(self, view: str, *names: str) -> bool:
         """Say whether a view has all of these columns."""
@@ -57,7 +60,7 @@ def read_catalog(about: Answer, columns: Answer) -> Catalog:
         msg = "the server is older than PostgreSQL 10"
         raise TargetError("parse", msg)
     views = {str(row["view"]): frozenset(str(row["columns"]).split()) for row in columns.dicts()}
-    return Catalog(version, said["granted"] == "1", views, said["statements_schema"])
+    return Catalog(version, said["granted"] == "1", views, said["statements_schema"], said["started"] or "")
 
 
 def activity(catalog: Catalog) -> str | None:

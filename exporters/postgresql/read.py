@@ -110,7 +110,8 @@ class PostgresqlReader:
         self._parts |= {name: _part(name, answer) for name, answer in answers.items()}
         if not catalog.granted:
             self._parts["activity"] = Part("activity", ok=False, duration=0.0, reason="auth", detail=_NO_GRANT)
-        if "statements" in answers and answers["statements"].error is None:
+        is_same = self._connection.number == self._learnt[0]  # else it may be another server: learn that first
+        if is_same and "statements" in answers and answers["statements"].error is None:
             self._log.take(answers["statements"].dicts()[0]["listing"] or "", self._clock())
         rows = [row for row in answers["databases"].dicts() if self._settings.databases.wants(str(row["datname"]))]
         names = {str(row["oid"]): str(row["datname"]) for row in rows}
@@ -140,7 +141,10 @@ class PostgresqlReader:
         is_known = self._connection.is_open and number == self._connection.number
         if self._catalog is None or not is_known or not 0 <= now - at < _RELEARN_SECONDS:
             about, columns = await self._connection.request(sql.ABOUT, sql.COLUMNS)
-            self._catalog = read_catalog(about, columns)
+            catalog = read_catalog(about, columns)
+            if self._catalog is not None and self._catalog.started != catalog.started:
+                self._log.rebase()
+            self._catalog = catalog
             self._learnt = (self._connection.number, now)
             if self._catalog.version >= _JIT_SINCE:
                 # Compiling a statement would cost a hundred times what running it does.

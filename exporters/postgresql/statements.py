@@ -49,6 +49,7 @@ class StatementLog:
     """All the rest by database (oid)."""
     at: float | None = None
     """When the last listing was taken, in unix seconds."""
+    _is_rebased: bool = False
     _lines: frozenset[str] = frozenset()
     _entries: _Entries = field(default_factory=dict)
     _load: dict[Statement, float] = field(default_factory=dict)
@@ -61,14 +62,19 @@ class StatementLog:
         gone = _parse(self._lines - lines).keys() - changed.keys()
         if self.at is None:
             self._begin(changed)
-        else:
+        elif not self._is_rebased:
             self._fade(now - self.at)
             self._add(changed)
             self._choose()
+        self._is_rebased = False
         self._entries.update(changed)
         for entry in gone:
             del self._entries[entry]
         self._lines, self.at = lines, now
+
+    def rebase(self) -> None:
+        """Take the next listing as where to go on from: after a failover it is another server's, no increase."""
+        self._is_rebased = True
 
     def _begin(self, entries: Mapping[str, tuple[int, float]]) -> None:
         """Start at zero, with those that took most time before we came."""

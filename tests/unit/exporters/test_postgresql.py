@@ -15,9 +15,11 @@ from exporters.clients.postgres import Answer
 from exporters.model import OTHER, Family, Value
 from exporters.postgresql import catalog as sql
 from exporters.postgresql.catalog import Catalog, read_catalog
-from exporters.postgresql.families import families
+from exporters.postgresql.families import FOLDING, families
 from exporters.postgresql.read import Database, PostgresqlSnapshot, Statement
+from exporters.postgresql.settings import PostgresqlSettings
 from exporters.postgresql.statements import HALF_LIFE, StatementLog, Totals
+from exporters.runtime.fold import Folder
 from exporters.table import SOURCES
 from tocsin import signals
 from tocsin.errors import TargetError
@@ -76,13 +78,14 @@ def test_a_column_that_goes_is_not_asked_for(version: str) -> None:
 def test_what_the_server_says_of_itself_is_read() -> None:
     """Version, grant, schema and columns; a server before version 10 is refused with a sentence."""
     columns = Answer(("view", "columns"), (("pg_stat_activity", "pid state"),), 0.0)
-    about = ("version", "granted", "statements_schema")
-    catalog = read_catalog(Answer(about, (("170002", "0", None),), 0.0), columns)
-    assert catalog == Catalog(170002, granted=False, columns={"pg_stat_activity": frozenset({"pid", "state"})})
+    about = ("version", "started", "granted", "statements_schema")
+    catalog = read_catalog(Answer(about, (("170002", "1.5", "0", None),), 0.0), columns)
+    views = {"pg_stat_activity": frozenset({"pid", "state"})}
+    assert catalog == Catalog(170002, granted=False, columns=views, started="1.5")
     assert sql.activity(catalog) is None
     assert sql.statements(catalog) is None
     with pytest.raises(TargetError, match="older than PostgreSQL 10"):
-        read_catalog(Answer(about, (("90624", "1", None),), 0.0), columns)
+        read_catalog(Answer(about, (("90624", "1.5", "1", None),), 0.0), columns)
 
 
 def _log(**more: float) -> StatementLog:
@@ -146,6 +149,17 @@ def test_the_list_changes_only_for_a_clear_lead() -> None:
     assert log.listed["1", "8"].calls == 1
 
 
+def test_another_server_after_a_failover_is_no_increase() -> None:
+    """The listing of a server that took over is where we go on from, however much it has done before."""
+    log = _log()
+    log.take(_lines((10, 1, 7, 100, 5000.0)), 0.0)
+    log.rebase()
+    log.take(_lines((10, 1, 7, 900_000, 9e9), (10, 1, 8, 5, 5.0)), 15.0)
+    assert log.databases["1"].calls == 0
+    log.take(_lines((10, 1, 7, 900_001, 9e9), (10, 1, 8, 5, 5.0)), 30.0)
+    assert log.databases["1"].calls == 1
+
+
 def test_no_list_means_no_list() -> None:
     """With top 0 everything is in the totals alone."""
     log = _log(top=0)
@@ -198,6 +212,21 @@ def test_the_rest_of_the_statements_is_one_series() -> None:
     assert _rows(shaped, signals.DB_STATEMENT_CALLS) == {(*key, "-77"): 6, (*key, OTHER): 4}
     assert _rows(shaped, signals.DB_STATEMENT_SECONDS) == {(*key, "-77"): 1.5, (*key, OTHER): 0.5}
     assert _rows(shaped, signals.DB_SLOW_QUERIES) == {key: 1}
+
+
+def test_many_databases_fold_and_the_server_stays() -> None:
+    """Beyond the cap databases become _other; limits and lag of the server, and the watched database, are kept."""
+    settings = PostgresqlSettings.model_validate(
+        {"name": "db", "url": "postgresql://m@h/last", "databases": {"cap": 2}}
+    )
+    states = dict.fromkeys(("active", "idle", "idle_in_transaction", "waiting", "other"), 1)
+    every = (*(f"d{i}" for i in range(50)), "last")
+    shaped = families(PostgresqlSnapshot(tuple(Database(n, connections=states) for n in every), connections_max=100))
+    folded = Folder(FOLDING, FOLDING.cap(settings), FOLDING.pinned(settings)).fold(shaped)
+    rows = _rows(folded.families, signals.DB_CONNECTIONS)
+    assert {labels[1] for labels in rows} == {"d0", "last", OTHER}
+    assert sum(value for value in rows.values() if isinstance(value, int)) == 51 * 5
+    assert _rows(folded.families, signals.DB_CONNECTIONS_MAX) == {("postgresql", ""): 100}
 
 
 def test_the_examples_of_the_documentation_are_right(tmp_path: Path) -> None:
