@@ -48,8 +48,8 @@ NEEDS: Mapping[str, Needs] = MappingProxyType(
                 "RabbitMQ's own statistics lag up to 5 s behind.",
                 "The oldest message is known for classic queues whose publishers stamp their messages.",
                 (
-                    "Published, acknowledged and redelivered messages are told by the nodes from 4.0 on (not tried on a "
-                    "real 4.x yet); before that, `statistics: true` reads them on the slow timer."
+                    "Published, acknowledged and redelivered messages are told by the nodes from 4.0 on (not tried on "
+                    "a real 4.x yet); before that, `statistics: true` reads them on the slow timer."
                 ),
                 "The label is the queue's name; outside the virtual host `/` it is `VHOST/QUEUE`.",
                 "Messages that stand in a dead-letter queue nobody consumes are `retained_failed`, not `ready`.",
