@@ -71,15 +71,16 @@ def targets(redis: int, page: int, hung: int) -> tuple[list[str], str]:
 
 def probing(listen: str, names: list[str], pid: int) -> None:
     """Probe all targets at once, as Prometheus does, several times; the hung one must cost the others nothing."""
-    worst = 0.0
+    worst: list[float] = []
     with ThreadPoolExecutor(len(names)) as pool:
         for _ in range(3):
             hung = pool.submit(probe, listen, "hung", timeout=10)
             took = list(pool.map(lambda name: probe(listen, name, timeout=10)[0], names[:-1]))
-            worst = max(worst, *took)
+            worst.append(max(took) * 1000)
             assert b'tocsin_target_up{target="hung"} 0.0' in hung.result()[1]
     print(
-        f"{len(names)} targets of mixed kinds, one hung: every other /probe within {worst * 1000:.0f} ms (goal 1000), "
+        f"{len(names)} targets of mixed kinds, one hung: every other /probe within {max(worst[1:]):.0f} ms (goal 1000; "
+        f"{worst[0]:.0f} in the first round, which connects and looks for queues), "
         f"RSS {rss(pid):.0f} MiB (goal 140)"
     )
 
