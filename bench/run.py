@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("startup", "chain", "router_kill", "exporters")
+ORDER = ("startup", "chain", "router_kill", "exporters", "postgresql", "rabbitmq", "soak")
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from alert_rules import Alert, catalogue
+from exporters.needs import NEEDS
 from exporters.table import SOURCES
 from tocsin import cli, signals
 from tocsin.cli.tables import tables
@@ -38,7 +39,34 @@ def reference_pages(settings: Settings) -> dict[str, str]:
         "alerts.md": _alerts(settings),
         "commands.md": _commands(),
         "versions.md": _versions(),
+        **_sources(),
     }
+
+
+def _sources() -> dict[str, str]:
+    """Return one page per source: what it needs, costs and tells."""
+    schema = json_schema(tables())
+    models = {
+        schema["$defs"][name]["properties"]["kind"].get("const"): schema["$defs"][name]
+        for name in (choice["$ref"].rpartition("/")[2] for choice in schema["properties"]["targets"]["items"]["oneOf"])
+    }
+    return {f"sources/{kind}.md": _source(kind, models[kind], schema["$defs"]) for kind in SOURCES}
+
+
+def _source(kind: str, model: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    needs = NEEDS[kind]
+    series = [
+        (f"`{s.name}`", s.kind, ", ".join(f"`{label}`" for label in s.labels), s.unit, s.help)
+        for s in SOURCES[kind].signals
+    ]
+    parts = [_NOTE, f"# Source: {kind}\n", f"{_first_line(model)}\n", "## What it needs\n", f"{needs.about}\n"]
+    parts += [f"```text\n{needs.setup}\n```\n"] if needs.setup else []
+    parts += ["## What it costs\n", f"{needs.cost}\n"]
+    if needs.traps:
+        parts += ["## Good to know\n", "".join(f"- {trap}\n" for trap in needs.traps)]
+    parts += ["## Settings\n", _keys(model, defs), "## Series\n"]
+    parts += [_table(("metric", "type", "labels", "unit", "meaning"), series)]
+    return "\n".join(parts)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
