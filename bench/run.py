@@ -6,7 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("startup", "chain", "router_kill", "exporters", "slo_tools")
+ORDER = (
+    "startup",
+    "chain",
+    "router_kill",
+    "exporters",
+    "postgresql",
+    "rabbitmq",
+    "soak",
+    "slo_tools",
+    "slo",
+)
 
 
 def main() -> int:

@@ -58,7 +58,7 @@ class Platform:
         """Do to a request what the faults say. Raises HTTPException 500."""
         if self.switch.on("api-slow"):
             await asyncio.sleep(self._chance.uniform(0.8, 1.4))
-        if self.switch.on("api-errors") and self._chance.random() < 0.3:
+        if self.switch.on("api-errors") and self._chance.random() < 0.6:
             _log.error("demo.request.failed", extra={"why": "the fault api-errors is on"})
             raise HTTPException(500, "something broke")
 

@@ -18,11 +18,11 @@ _KEY = "demo:faults"
 FAULTS: dict[str, str] = {
     "worker-stopped": "the worker stops and the queue fills to 90 % → QueueNearCapacity within seconds, "
     "QueueStalled after 2 min, QueueWaitTooLong after 5 min",
-    "jobs-failing": "six of ten orders fail → QueueFailureRatioHigh",
+    "jobs-failing": "six of ten orders fail → QueueFailureRatioHigh after a minute or two",
     "breaker-open": "payments are away, their circuit breaker opens → BreakerOpenTooLong after 5 min",
-    "cache-cold": "no product is found in the cache → CacheHitRatioLow after some minutes",
-    "api-errors": "three of ten requests end in a server error → the SLO's burn-rate page in about a minute",
-    "api-slow": "every request takes about a second → HttpLatencyHigh after some minutes",
+    "cache-cold": "no product is found in the cache → CacheHitRatioLow after two or three minutes",
+    "api-errors": "six of ten requests end in a server error → ErrorBudgetBurn within two minutes",
+    "api-slow": "every request takes about a second → HttpLatencyHigh after a minute",
 }
 """Faults by name, each with what happens and which alert follows."""
 

@@ -34,6 +34,7 @@ class Signal:
 
 _QUEUE = ("messaging_system", "messaging_destination_name")
 _CACHE = ("cache_system", "role")
+_DATABASE = ("db_system_name", "db_namespace")
 _BREAKER = ("breaker", "service")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
@@ -52,6 +53,14 @@ QUEUE_CAPACITY = Signal(
     _QUEUE,
     "Most messages the queue may hold, by the broker or by settings; absent when unbounded.",
 )
+QUEUE_CAPACITY_BYTES = Signal(
+    "messaging_queue_capacity_bytes",
+    "gauge",
+    "bytes",
+    _QUEUE,
+    "Most bytes the queue may hold, by the broker; absent when unbounded.",
+)
+QUEUE_SIZE_BYTES = Signal("messaging_queue_size_bytes", "gauge", "bytes", _QUEUE, "Bytes of the messages held.")
 QUEUE_OLDEST_READY = Signal(
     "messaging_queue_oldest_ready_timestamp_seconds",
     "gauge",
@@ -66,6 +75,13 @@ QUEUE_FINISHED = Signal(
     "messages",
     (*_QUEUE, "outcome"),
     "Messages finished since the exporter first saw the queue, by outcome: success, failure.",
+)
+QUEUE_REDELIVERED = Signal(
+    "messaging_queue_redelivered_total",
+    "counter",
+    "messages",
+    _QUEUE,
+    "Messages handed out again after a consumer did not acknowledge them.",
 )
 QUEUE_WAIT = Signal(
     "messaging_queue_wait_seconds", "histogram", "seconds", _QUEUE, "Time from enqueue to start.", _SECONDS
@@ -89,6 +105,23 @@ QUEUE_LAST_FINISHED = Signal(
     "When a message was last finished, either way; absent when none is known.",
 )
 
+# Broker.
+BROKER_ALARM = Signal(
+    "messaging_broker_alarm",
+    "gauge",
+    "boolean",
+    ("messaging_system", "resource"),
+    "1 while the broker stops its publishers for lack of this resource: memory, disk, fd.",
+)
+BROKER_DEAD_LETTERED = Signal(
+    "messaging_broker_dead_lettered_total",
+    "counter",
+    "messages",
+    ("messaging_system", "reason", "outcome"),
+    "Messages taken out of their queue unfinished, by reason: expired, rejected, maxlen, delivery_limit; "
+    "outcome: routed to a dead-letter exchange, or dropped because there is none.",
+)
+
 # Cache.
 CACHE_REQUESTS = Signal(
     "cache_requests_total", "counter", "requests", (*_CACHE, "result"), "Lookups by result: hit, miss."
@@ -109,6 +142,177 @@ CACHE_REPLICA_LINK_UP = Signal(
     "boolean",
     _CACHE,
     "1 while a replica's link to its primary is up; absent on a primary.",
+)
+CACHE_CLUSTER_OK = Signal(
+    "cache_cluster_ok", "gauge", "boolean", ("cache_system",), "1 while the cluster serves every slot."
+)
+CACHE_CLUSTER_SLOTS = Signal(
+    "cache_cluster_slots",
+    "gauge",
+    "slots",
+    ("cache_system", "state"),
+    "Hash slots by state: ok, pfail, fail, unassigned.",
+)
+_NODE = ("cache_system", "node")
+CACHE_NODE_UP = Signal(
+    "cache_cluster_node_up", "gauge", "boolean", _NODE, "1 when this node of the cluster answered; 0 when it did not."
+)
+CACHE_NODE_PRIMARY = Signal(
+    "cache_cluster_node_primary", "gauge", "boolean", _NODE, "1 while this node is a primary, 0 while it is a replica."
+)
+CACHE_NODE_MEMORY = Signal("cache_cluster_node_memory_bytes", "gauge", "bytes", _NODE, "Memory used by this node.")
+CACHE_NODE_MEMORY_MAX = Signal(
+    "cache_cluster_node_memory_max_bytes",
+    "gauge",
+    "bytes",
+    _NODE,
+    "Memory limit of this node; absent when unlimited.",
+)
+_MASTER = ("cache_system", "master")
+CACHE_SENTINEL_MASTER_UP = Signal(
+    "cache_sentinel_master_up", "gauge", "boolean", _MASTER, "1 while the sentinel finds the primary alive."
+)
+CACHE_SENTINEL_REPLICAS = Signal(
+    "cache_sentinel_replicas", "gauge", "replicas", _MASTER, "Replicas of the primary that the sentinel knows."
+)
+CACHE_SENTINEL_SENTINELS = Signal(
+    "cache_sentinel_sentinels", "gauge", "sentinels", _MASTER, "Sentinels that watch the primary."
+)
+CACHE_SENTINEL_QUORUM_OK = Signal(
+    "cache_sentinel_quorum_ok",
+    "gauge",
+    "boolean",
+    _MASTER,
+    "1 while enough sentinels are reachable to agree on a failover and to carry it out.",
+)
+CACHE_SENTINEL_MASTER_CHANGES = Signal(
+    "cache_sentinel_master_changes_total",
+    "counter",
+    "failovers",
+    _MASTER,
+    "Changes of the primary's address since the exporter first asked.",
+)
+
+# Database. ``db_namespace`` is the database; it is empty where a fact belongs to the server as a whole.
+DB_CONNECTIONS = Signal(
+    "db_server_connections",
+    "gauge",
+    "connections",
+    (*_DATABASE, "state"),
+    "Client connections by state: active, idle, idle_in_transaction, waiting, other.",
+)
+DB_CONNECTIONS_MAX = Signal(
+    "db_server_connections_max", "gauge", "connections", _DATABASE, "Client connections allowed."
+)
+DB_QUERIES = Signal(
+    "db_server_queries_total", "counter", "queries", _DATABASE, "Queries finished since the exporter first looked."
+)
+DB_QUERY_SECONDS = Signal(
+    "db_server_query_seconds_total",
+    "counter",
+    "seconds",
+    _DATABASE,
+    "Time that these queries took; mean = rate / rate.",
+)
+DB_SLOW_QUERIES = Signal(
+    "db_server_slow_queries_total",
+    "counter",
+    "queries",
+    _DATABASE,
+    "Slow queries. PostgreSQL does not count them: a lower bound, the calls of statements that were slow on average.",
+)
+DB_TRANSACTIONS = Signal(
+    "db_server_transactions_total",
+    "counter",
+    "transactions",
+    (*_DATABASE, "outcome"),
+    "Transactions ended, by outcome: commit, rollback.",
+)
+DB_DEADLOCKS = Signal(
+    "db_server_deadlocks_total", "counter", "deadlocks", _DATABASE, "Deadlocks that the server broke."
+)
+DB_LOCK_WAITERS = Signal(
+    "db_server_lock_waiters", "gauge", "connections", _DATABASE, "Client connections that wait for a lock now."
+)
+DB_LONGEST_TRANSACTION = Signal(
+    "db_server_longest_transaction_seconds",
+    "gauge",
+    "seconds",
+    _DATABASE,
+    "Age of the oldest open transaction, by the server's clock; absent when none is open.",
+)
+DB_LONGEST_QUERY = Signal(
+    "db_server_longest_query_seconds",
+    "gauge",
+    "seconds",
+    _DATABASE,
+    "How long the longest running query runs, by the server's clock; absent when none runs.",
+)
+DB_REPLICATION_LAG = Signal(
+    "db_server_replication_lag_seconds",
+    "gauge",
+    "seconds",
+    _DATABASE,
+    "How far a replica is behind its primary; absent on a primary.",
+)
+DB_SIZE = Signal("db_server_size_bytes", "gauge", "bytes", _DATABASE, "Size on disk; read on a slow timer.")
+DB_BLOCK_READS = Signal(
+    "db_server_block_reads_total",
+    "counter",
+    "blocks",
+    (*_DATABASE, "result"),
+    "Blocks asked for, by result: hit (in the server's memory), miss (from the operating system).",
+)
+DB_STATEMENT_CALLS = Signal(
+    "db_server_statement_calls_total",
+    "counter",
+    "queries",
+    (*_DATABASE, "statement"),
+    "Calls of the statements that take most time; `statement` is the server's query id, _other all the rest.",
+)
+DB_STATEMENT_SECONDS = Signal(
+    "db_server_statement_seconds_total",
+    "counter",
+    "seconds",
+    (*_DATABASE, "statement"),
+    "Time of the statements that take most time; `statement` is the server's query id, _other all the rest.",
+)
+
+# Pools of database connections. ``pool`` is DATABASE/USER, or DATABASE/* where a fact is known for all users at once.
+POOL_CONNECTIONS = Signal(
+    "db_client_connections",
+    "gauge",
+    "connections",
+    ("pool", "state"),
+    "Connections of the pool to the server by state: idle, used.",
+)
+POOL_CONNECTIONS_MAX = Signal(
+    "db_client_connections_max",
+    "gauge",
+    "connections",
+    ("pool",),
+    "Connections that the pool may open, reserve included.",
+)
+POOL_PENDING = Signal(
+    "db_client_connections_pending_requests",
+    "gauge",
+    "requests",
+    ("pool",),
+    "Clients that wait for a connection of the pool.",
+)
+POOL_LONGEST_WAIT = Signal(
+    "db_pool_longest_wait_seconds",
+    "gauge",
+    "seconds",
+    ("pool",),
+    "How long the first client in line has waited; 0: none.",
+)
+POOL_WAIT_SECONDS = Signal(
+    "db_pool_wait_seconds_total",
+    "counter",
+    "seconds",
+    ("pool",),
+    "Time that clients waited for a connection, added up.",
 )
 
 # Breaker. All states are always present, so that "closed" is data rather than "no data".

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporters.bullmq.discover import Discovery
-from exporters.bullmq.events import Entry, EventLog, Finished, Stream, parse_stream
+from exporters.bullmq.events import Entry, EventLog, Finished, Stream
 from exporters.bullmq.settings import BullmqSettings
+from exporters.bullmq.trips import QueueReplies, SecondTrip, shape_replies
 from exporters.bullmq.workers import CLIENT_LIST, WorkerCount
-from exporters.clients.resp import Connection, Reply, ReplyError, failed, pack, pack_all, reason_of
+from exporters.clients.resp import Connection, ReplyError, failed, pack, pack_all, reason_of
 from exporters.model import Part
 
 PING: Final = pack("PING")
@@ -60,87 +61,6 @@ class BullmqSnapshot:
     """Version of the Redis server."""
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """The replies of the first round trip for one queue."""
-
-    ready: int
-    active: int
-    delayed: int
-    blocked: int
-    completed: int
-    failed: int
-    paused: bool
-    concurrency: int | None
-    oldest_ids: tuple[bytes, ...]
-    stream: Stream | ReplyError | None
-
-    @property
-    def jobs(self) -> int:
-        """Jobs of any state: a queue that has some must have told of them in its stream."""
-        return self.ready + self.active + self.delayed + self.blocked + self.completed + self.failed
-
-
-def _shape_counts(replies: Sequence[Reply]) -> _Counts:
-    wait, active, paused, delayed, prioritized, completed, failed_, blocked, meta, *rest = replies
-    # Early versions keep a marker "0:…" at the end of the waiting list: no job.
-    markers = sum(1 for job in rest[:2] if job is not None and job.startswith(b"0:"))
-    return _Counts(
-        ready=wait + paused + prioritized - markers,
-        active=active,
-        delayed=delayed,
-        blocked=blocked,
-        completed=completed,
-        failed=failed_,
-        # Version 5 renames the list `wait` to `paused`, version 6 leaves it: the truth is in `meta` in both.
-        paused=meta[0] is not None,
-        concurrency=int(meta[1]) if meta[1] is not None and meta[1].isdigit() else None,
-        oldest_ids=tuple(job for job in rest[:2] if job is not None and not job.startswith(b"0:")),
-        stream=_stream(rest[2]) if len(rest) > 2 else None,
-    )
-
-
-def _stream(reply: Reply) -> Stream | ReplyError | None:
-    if isinstance(reply, ReplyError):
-        return None if str(reply).startswith("ERR no such key") else reply
-    return parse_stream(reply)
-
-
-class _SecondTrip:
-    """Questions that follow from the counts, and their answers."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, bytes, Callable[[Reply], None]]] = []
-        self.oldest_ready: dict[str, float] = {}
-        self.last_finished: dict[str, float] = {}
-        self.behind: dict[str, Stream] = {}
-        self.events = 0
-        self._problems: dict[str, ReplyError] = {}
-
-    def ask(self, collector: str, request: bytes, take: Callable[[Reply], None]) -> None:
-        self.asked.append((collector, request, take))
-
-    def problem(self, collector: str, error: ReplyError) -> None:
-        self._problems.setdefault(collector, error)
-
-    def part(self, collector: str, duration: float) -> Part:
-        error = self._problems.get(collector)
-        if error is None:
-            return Part(collector, ok=True, duration=duration)
-        return Part(collector, ok=False, duration=duration, reason=reason_of(error), detail=str(failed(error)))
-
-    def oldest(self, name: str, reply: bytes | None) -> None:
-        """Keep the earlier of the two lists' oldest jobs; a job that left meanwhile has no timestamp."""
-        if reply is not None and reply.isdigit():
-            when = int(reply) / 1000
-            self.oldest_ready[name] = min(when, self.oldest_ready.get(name, when))
-
-    def finish(self, name: str, reply: Sequence[bytes]) -> None:
-        """Keep the later of the last completed and the last failed job: the score is the time in milliseconds."""
-        if reply:
-            self.last_finished[name] = max(float(reply[1]) / 1000, self.last_finished.get(name, 0.0))
-
-
 def _timed(part: Part, duration: float) -> Part:
     return replace(part, duration=duration)
 
@@ -173,7 +93,7 @@ class BullmqReader:
         started = time.perf_counter()
         counted, queues_part = await self._count()
         counted_at = time.perf_counter()
-        second = _SecondTrip()
+        second = SecondTrip()
         for name, counts in counted.items():
             self._ask_more(second, name, counts)
         behind = await self._exchange(second)
@@ -209,7 +129,7 @@ class BullmqReader:
             commands.append(("XINFO", "STREAM", base + b"events"))
         return pack_all(commands)
 
-    async def _count(self) -> tuple[dict[str, _Counts], Part]:
+    async def _count(self) -> tuple[dict[str, QueueReplies], Part]:
         ask_workers = self._settings.workers and self._workers.due(self._clock())
         per_queue = _COMMANDS + self._settings.events
         total = per_queue * len(self._names)
@@ -218,13 +138,13 @@ class BullmqReader:
         replies = await self._connection.request(request or PING, (total + ask_workers) or 1)
         if ask_workers:
             self._workers.take(replies[-1], self._clock(), self._names)
-        counted: dict[str, _Counts] = {}
+        counted: dict[str, QueueReplies] = {}
         error: ReplyError | None = None
         for i, name in enumerate(self._names):
             mine = replies[i * per_queue : (i + 1) * per_queue]
             bad = next((reply for reply in mine[:_COMMANDS] if isinstance(reply, ReplyError)), None)
             if bad is None:
-                counted[name] = _shape_counts(mine)
+                counted[name] = shape_replies(mine)
             error = error or bad
         if error is not None and not counted:
             raise failed(error)
@@ -233,7 +153,7 @@ class BullmqReader:
         detail = f"{len(self._names) - len(counted)} queues cannot be read: {failed(error)}"
         return counted, Part("queues", ok=False, duration=0.0, reason=reason_of(error), detail=detail)
 
-    def _ask_more(self, trip: _SecondTrip, name: str, counts: _Counts) -> None:
+    def _ask_more(self, trip: SecondTrip, name: str, counts: QueueReplies) -> None:
         """Ask for what the counts lead to: the oldest job's age, new events, the last finish."""
         base = self._bases[name]
         for job in counts.oldest_ids:
@@ -246,7 +166,7 @@ class BullmqReader:
                     command = pack("ZREVRANGE", base + key, 0, 0, "WITHSCORES")
                     trip.ask("queues", command, lambda reply: trip.finish(name, reply))
 
-    def _ask_events(self, trip: _SecondTrip, name: str, counts: _Counts) -> None:
+    def _ask_events(self, trip: SecondTrip, name: str, counts: QueueReplies) -> None:
         log, stream = self._logs[name], counts.stream
         if isinstance(stream, ReplyError):
             trip.problem("events", stream)
@@ -263,7 +183,7 @@ class BullmqReader:
             else:
                 log.settle(ready=counts.ready, active=counts.active)
 
-    def _ask_page(self, trip: _SecondTrip, name: str, stream: Stream) -> None:
+    def _ask_page(self, trip: SecondTrip, name: str, stream: Stream) -> None:
         log = self._logs[name]
         assert log.cursor is not None
         page = max(_EVENTS_PER_READ // len(self._names), 100)
@@ -277,7 +197,7 @@ class BullmqReader:
 
         trip.ask("events", command, take)
 
-    async def _exchange(self, trip: _SecondTrip) -> dict[str, Stream]:
+    async def _exchange(self, trip: SecondTrip) -> dict[str, Stream]:
         """Send what was asked, hand out the replies, and return the streams that have more to read."""
         asked, trip.asked = trip.asked, []
         trip.behind = {}
@@ -290,14 +210,14 @@ class BullmqReader:
                     take(reply)
         return trip.behind
 
-    async def _catch_up(self, behind: dict[str, Stream], trip: _SecondTrip) -> None:
+    async def _catch_up(self, behind: dict[str, Stream], trip: SecondTrip) -> None:
         """Read further pages of busy streams, up to a bound per scrape; the rest comes with the next one."""
         while behind and trip.events < _EVENTS_PER_READ:
             for name, stream in behind.items():
                 self._ask_page(trip, name, stream)
             behind = await self._exchange(trip)
 
-    def _queue(self, name: str, counts: _Counts, trip: _SecondTrip) -> Queue:
+    def _queue(self, name: str, counts: QueueReplies, trip: SecondTrip) -> Queue:
         log = self._logs[name]
         last = trip.last_finished.get(name)
         if last is not None:

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from exporters.clients.resp import RedisTarget
-from tocsin.settings import Duration, Strict
+from exporters.filters import DEFAULT, Count, QueueFilter
+from tocsin.settings import Duration
 
-DEFAULT = "default"
-"""The key of ``capacity`` and ``slots`` that stands for every queue that is not named."""
-
-Count = Annotated[int, Field(ge=1)]
-
-
-class QueueFilter(Strict):
-    """Which queues are watched, by name."""
-
-    include: tuple[str, ...] = Field(
-        default=(".*",), min_length=1, description="Regular expressions; one must match the whole name."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Regular expressions; none may match the whole name.")
-    cap: int = Field(default=500, ge=1, description="Most queues with series of their own; the rest become _other.")
-
-    @field_validator("include", "exclude")
-    @classmethod
-    def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                msg = f"{pattern!r} is not a regular expression ({error.msg}); '.*' matches everything"
-                raise ValueError(msg) from None
-        return value
-
-    def wants(self, name: str) -> bool:
-        """Say whether a queue is watched."""
-        return any(re.fullmatch(p, name) for p in self.include) and not any(re.fullmatch(p, name) for p in self.exclude)
+__all__ = ["DEFAULT", "BullmqSettings", "QueueFilter"]
 
 
 class BullmqSettings(RedisTarget):

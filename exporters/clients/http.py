@@ -1,9 +1,10 @@
-"""One HTTP GET per scrape over one kept connection: no redirects, a capped body, TLS verified, no library of 20 MB."""
+"""HTTP GETs over one kept connection: no redirects, a capped body, TLS verified, no library of 20 MB."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +15,8 @@ import httptools
 from tocsin.errors import TargetError
 from tocsin.settings import Secret
 
-_BODY_LIMIT: Final = 2**20
+BODY_LIMIT: Final = 2**20
+"""Bytes that a page may have unless its reader expects more."""
 _HEAD_LIMIT: Final = 2**16
 
 
@@ -48,10 +50,25 @@ class _Answer:
         self.complete = self.parser is not None and self.parser.get_status_code() >= 200
 
 
-class HttpClient:
-    """GETs one address again and again."""
+@dataclass(frozen=True)
+class Login:
+    """Who asks: a user with a password (basic authentication). The password is read anew for every request."""
 
-    def __init__(self, url: str, *, token: Secret | None = None) -> None:
+    user: str
+    password: Secret
+
+    def header(self) -> str:
+        """Return the header's value. Raises OSError when the password's file is gone."""
+        pair = f"{self.user}:{self.password.get()}".encode()
+        return f"Basic {b64encode(pair).decode()}"
+
+
+class HttpClient:
+    """GETs one address, or pages below it, again and again."""
+
+    def __init__(
+        self, url: str, *, token: Secret | None = None, login: Login | None = None, limit: int = BODY_LIMIT
+    ) -> None:
         parts = urlsplit(url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host = parts.hostname or ""
@@ -59,19 +76,24 @@ class HttpClient:
         self._authority = parts.netloc
         self._path = parts.path or "/"
         self._token = token
+        self._login = login
+        self._limit = limit
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def get(self, *, accept_statuses: Collection[int] = (200,)) -> bytes:
-        """Return the body. Raises TargetError (auth, protocol) or OSError; the connection is dropped then."""
+    async def get(self, below: str = "", *, accept_statuses: Collection[int] = (200,)) -> bytes:
+        """Return the body of the address, or of ``below`` (a path with its query) under it.
+
+        Raises TargetError (auth, protocol) or OSError; the connection is dropped then.
+        """
         fresh = self._streams is None or self._streams[0].at_eof()
         try:
             try:
-                return await self._get(accept_statuses, fresh=fresh)
+                return await self._get(below, accept_statuses, fresh=fresh)
             except (ConnectionError, EOFError):
                 if fresh:
                     raise
                 # The server closed the kept connection while we were away: that says nothing about the server.
-                return await self._get(accept_statuses, fresh=True)
+                return await self._get(below, accept_statuses, fresh=True)
         except EOFError:
             self.close()
             msg = "the server closed the connection in the middle of an answer"
@@ -86,7 +108,7 @@ class HttpClient:
         if streams is not None:
             streams[1].transport.abort()
 
-    async def _get(self, accept_statuses: Collection[int], *, fresh: bool) -> bytes:
+    async def _get(self, below: str, accept_statuses: Collection[int], *, fresh: bool) -> bytes:
         if fresh:
             self.close()
             self._streams = await asyncio.open_connection(
@@ -94,12 +116,12 @@ class HttpClient:
             )
         assert self._streams is not None
         reader, writer = self._streams
-        writer.write(self._request())
-        status, body, keep = await _response(reader)
+        writer.write(self._request(below))
+        status, body, keep = await _response(reader, self._limit)
         if not keep:
             self.close()
         if status in (401, 403):
-            msg = f"the server answered {status}: check the token"
+            msg = f"the server answered {status}: check the {'password' if self._login else 'token'}"
             raise TargetError("auth", msg)
         if status not in accept_statuses:
             hint = " (redirects are not followed)" if 300 <= status < 400 else ""
@@ -107,15 +129,17 @@ class HttpClient:
             raise TargetError("protocol", msg)
         return body
 
-    def _request(self) -> bytes:
-        login = f"Authorization: Bearer {self._token.get()}\r\n" if self._token else ""
+    def _request(self, below: str) -> bytes:
+        who = f"Bearer {self._token.get()}" if self._token else self._login.header() if self._login else ""
+        login = f"Authorization: {who}\r\n" if who else ""
+        path = f"{self._path.rstrip('/')}{below}" if below else self._path
         return (
-            f"GET {self._path} HTTP/1.1\r\nHost: {self._authority}\r\nAccept: application/json\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: {self._authority}\r\nAccept: application/json, text/plain;q=0.9\r\n"
             f"User-Agent: tocsin-exporter\r\n{login}\r\n"
         ).encode()
 
 
-async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
+async def _response(reader: asyncio.StreamReader, limit: int) -> tuple[int, bytes, bool]:
     """Read one response: status, body, and whether the connection may be kept. Raises EOFError when it is cut."""
     answer = _Answer()
     parser = answer.parser = httptools.HttpResponseParser(answer)
@@ -128,8 +152,8 @@ async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
             if answer.headers_complete and answer.open_ended:
                 return parser.get_status_code(), bytes(answer.body), False
             raise EOFError
-        if size > _BODY_LIMIT + _HEAD_LIMIT:
-            msg = f"the page is larger than {_BODY_LIMIT} bytes"
+        if size > limit + _HEAD_LIMIT:
+            msg = f"the page is larger than {limit} bytes"
             raise TargetError("protocol", msg)
         try:
             parser.feed_data(chunk)

@@ -55,6 +55,11 @@ class RedisTarget(TargetSettings):
         return value
 
 
+def check_url(url: str) -> None:
+    """Raise ValueError, with what to write, unless this is the address of a Redis server."""
+    _split(url)
+
+
 def _split(url: str) -> tuple[str, int, int, str | None]:
     """Return host, port, database and user. Raises ValueError; the address itself stays out of the message."""
     parts = urlsplit(url)
@@ -98,14 +103,18 @@ def failed(error: ReplyError) -> TargetError:
 
 
 class Connection:
-    """One connection that comes back by itself: opened at the first request, dropped by ``close`` or a failure."""
+    """One connection that comes back by itself: opened at the first request, dropped by ``close`` or a failure.
 
-    def __init__(self, settings: RedisTarget, *, name: str = "tocsin-exporter") -> None:
+    ``url`` is the address of another server that takes the same login.
+    """
+
+    def __init__(self, settings: RedisTarget, *, name: str = "tocsin-exporter", url: str | None = None) -> None:
         self._settings = settings
         self._name = name
-        self._host, self._port, self._database, url_user = _split(settings.url)
-        self._user = settings.user or url_user
-        self._tls = ssl.create_default_context() if settings.url.startswith("rediss:") else None
+        address = url or settings.url
+        self._host, self._port, self._database, url_user = _split(address)
+        self._user = settings.user or url_user or _split(settings.url)[3]
+        self._tls = ssl.create_default_context() if address.startswith("rediss:") else None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._parser = hiredis.Reader()
         self.version = ""

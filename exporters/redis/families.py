@@ -49,7 +49,7 @@ def families(snapshot: RedisSnapshot) -> Sequence[Family]:
     limit = _number(info, "maxmemory")
     if limit:  # 0 is Redis' word for "no limit"
         out.append(Family(signals.CACHE_MEMORY_MAX, [(labels, limit)]))
-    out.append(Family(signals.CACHE_ITEMS, [(labels, _items(info))]))
+    out.append(Family(signals.CACHE_ITEMS, [(labels, count_items(info))]))
     if "master_link_status" in info:
         up = int(info["master_link_status"] == "up")
         out.append(Family(signals.CACHE_REPLICA_LINK_UP, [(labels, up)]))
@@ -61,7 +61,7 @@ def _requests(info: Mapping[str, str], labels: tuple[str, str]) -> list[Row]:
     return [((*labels, result), value) for result, value in found if value is not None]
 
 
-def _items(info: Mapping[str, str]) -> int:
+def count_items(info: Mapping[str, str]) -> int:
     """Add up ``db0:keys=5,expires=0,…``; a server without keys has no such line, which is a true 0."""
     total = 0
     for name, value in info.items():

@@ -1,5 +1,6 @@
 """The exporter process: configured targets only, each guarded, under a deadline, one read in flight."""
 
-from exporters.runtime.serve import serve
+from exporters.runtime.overview import TargetState, overview
+from exporters.runtime.serve import Listener, serve
 
-__all__ = ["serve"]
+__all__ = ["Listener", "TargetState", "overview", "serve"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,9 +15,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from exporters.runtime.fleet import Fleet
+from exporters.runtime.overview import as_json, overview
 from exporters.runtime.render import Renderer, TargetFamilies
 from exporters.runtime.target import Scrape
 from tocsin.errors import ConfigError
+from tocsin.settings import Secret
 
 DEFAULT_BUDGET: Final = 9.0
 """Seconds for a read when the scraper does not say how long it waits."""
@@ -25,6 +28,8 @@ SUSPECT_BUDGET: Final = 1.0
 """Seconds on /metrics for a target that missed its last deadline, so that it cannot hold the page."""
 
 _GZIP_FROM: Final = 1024
+_OPEN: Final = frozenset({"/-/healthy", "/-/ready"})
+"""Pages that need no token: they tell nothing."""
 _HOST = re.compile(r"[A-Za-z0-9._\[\]:-]{1,255}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -64,15 +69,24 @@ def budget(headers: Mapping[str, str]) -> float:
     return max(waits - 0.5, waits / 2) if 0 < waits < 3600 else DEFAULT_BUDGET
 
 
-class App:
-    """Serves the fleet. ``reload`` takes a new configuration over or raises ConfigError."""
+@dataclass(frozen=True)
+class Own:
+    """What the process gives the pages beside the fleet.
 
-    def __init__(
-        self, fleet: Fleet, *, own: CollectorRegistry, reload: Callable[[], Awaitable[None]], listen: str
-    ) -> None:
+    ``reload`` takes a new configuration over or raises ConfigError; ``token`` is asked of everybody when there is one.
+    """
+
+    registry: CollectorRegistry
+    reload: Callable[[], Awaitable[None]]
+    token: Secret | None = None
+
+
+class App:
+    """Serves the fleet."""
+
+    def __init__(self, fleet: Fleet, own: Own, *, listen: str) -> None:
         self._fleet = fleet
         self._own = own
-        self._reload = reload
         self._listen = listen
         self._renderers: dict[str, Renderer] = {}
         self._page = Renderer()
@@ -82,6 +96,7 @@ class App:
             ("GET", "/metrics"): self._metrics,
             ("GET", "/-/metrics"): self._own_metrics,
             ("GET", "/discover"): self._discover,
+            ("GET", "/-/targets"): self._targets,
             ("GET", "/-/healthy"): self._fine,
             ("GET", "/-/ready"): self._fine,
             ("POST", "/-/reload"): self._reloaded,
@@ -101,6 +116,9 @@ class App:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
     async def _answer(self, request: Request) -> Response:
+        if request.path not in _OPEN and not self._may(request.headers.get("authorization", "")):
+            why = b"send the exporter's token: Authorization: Bearer ...\n"
+            return Response(401, why, headers=((b"www-authenticate", b"Bearer"),))
         page = self._routes.get((request.method, request.path))
         if page is not None:
             return await page(request)
@@ -108,6 +126,15 @@ class App:
         if allowed:
             return Response(405, b"method not allowed\n", headers=((b"allow", ", ".join(allowed).encode()),))
         return Response(404, b"no such page; see / for the list\n")
+
+    def _may(self, authorization: str) -> bool:
+        if self._own.token is None:
+            return True
+        try:
+            wanted = f"Bearer {self._own.token.get()}"
+        except OSError:
+            return False  # a token whose file is gone lets nobody in
+        return hmac.compare_digest(authorization.encode(), wanted.encode())
 
     async def _index(self, _request: Request) -> Response:
         lines = ["Tocsin exporter", "", *(f"{method:4} {path}" for method, path in self._routes), "", "targets:"]
@@ -140,7 +167,7 @@ class App:
 
     async def _own_metrics(self, request: Request) -> Response:
         encoder, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(200, encoder(self._own), content_type)
+        return Response(200, encoder(self._own.registry), content_type)
 
     async def _discover(self, request: Request) -> Response:
         address = _address(request.headers, self._listen)
@@ -159,12 +186,15 @@ class App:
         ]
         return Response(200, json.dumps(groups).encode(), "application/json")
 
+    async def _targets(self, _request: Request) -> Response:
+        return Response(200, json.dumps(as_json(overview(self._fleet))).encode(), "application/json")
+
     async def _fine(self, _request: Request) -> Response:
         return Response(200, b"OK\n")
 
     async def _reloaded(self, _request: Request) -> Response:
         try:
-            await self._reload()
+            await self._own.reload()
         except ConfigError as error:
             return Response(400, f"the old configuration stays:\n{error}\n".encode())
         names = [target.name for target in self._fleet]

@@ -31,6 +31,8 @@ class Scrape:
     error: TargetError | None
     duration: float
     parts: Sequence[Part] = ()
+    folded: int = 0
+    """Members beyond the cap that went into ``_other``."""
 
     @property
     def up(self) -> bool:
@@ -43,6 +45,16 @@ class Scrape:
         return sum(len(family.rows) for family in self.families)
 
 
+@dataclass(frozen=True)
+class LastError:
+    """The last thing that went wrong with a target, whole or in part; it stays when all is well again."""
+
+    reason: TargetReason
+    text: str
+    at: float
+    """Unix seconds."""
+
+
 @dataclass
 class Target:
     """Reads one configured target: never twice at a time, never past a deadline, never raising."""
@@ -50,7 +62,11 @@ class Target:
     settings: TargetSettings
     source: Source
     clock: Callable[[], float] = time.perf_counter
+    wall: Callable[[], float] = time.time
     last: Scrape | None = None
+    last_error: LastError | None = None
+    read_at: float | None = None
+    """Unix seconds of the last answer, good or bad."""
     missed_deadline: bool = False
     _reader: Reader | None = None
     _closed: bool = False
@@ -104,7 +120,7 @@ class Target:
         else:
             scrape = self._answered(snapshot, families, self.clock() - started)
         self._tell_changes(scrape)
-        self.last = scrape
+        self._remember(scrape)
         return scrape
 
     def _answered(self, snapshot: Snapshot, families: list[Family], duration: float) -> Scrape:
@@ -113,16 +129,17 @@ class Target:
             if part.reason is not None:
                 self._errors[part.reason] += 1
         folded: Sequence[Family] = ()
+        members = 0
         if self._folder is not None:
             shaped = self._folder.fold(families)
-            families = list(shaped.families)
+            families, members = list(shaped.families), shaped.members
             if shaped.members:
                 folded = [Family(signals.SERIES_FOLDED, [((name,), shaped.members) for name in shaped.names])]
         own = self._own(1, snapshot.parts, duration)
         if snapshot.version:
             row = ((self.source.kind, label_text(snapshot.version)), 1)
             own.append(Family(signals.TARGET_INFO, [row]))
-        return Scrape(self.name, [*families, *own, *folded], None, duration, snapshot.parts)
+        return Scrape(self.name, [*families, *own, *folded], None, duration, snapshot.parts, members)
 
     def _failed(self, error: TargetError, cause: Exception, duration: float) -> Scrape:
         self.missed_deadline = error.reason == "timeout"
@@ -146,26 +163,29 @@ class Target:
             Family(signals.SCRAPE_ERRORS, [((reason,), count) for reason, count in self._errors.items()]),
         ]
 
+    def _remember(self, scrape: Scrape) -> None:
+        self.last, self.read_at = scrape, self.wall()
+        complaint = _complaint(scrape)
+        if complaint is not None:
+            self.last_error = LastError(*complaint, self.read_at)
+
     def _tell_changes(self, scrape: Scrape) -> None:
         """Log when a target goes, comes back or changes its complaint: not at every scrape of a long outage."""
-        before, now = _complaint(self.last), _complaint(scrape)
+        before, now = _complaint(self.last) if self.last is not None else None, _complaint(scrape)
         if now == before and self.last is not None:
             return
-        if not scrape.up:
-            _log.warning("exporter.target.down", extra={"target": self.name, **now})
-        elif now:
-            _log.warning("exporter.target.partial", extra={"target": self.name, **now})
-        elif before:
+        if now is not None:
+            event = "exporter.target.partial" if scrape.up else "exporter.target.down"
+            _log.warning(event, extra={"target": self.name, "reason": now[0], "detail": now[1]})
+        elif before is not None:
             _log.info("exporter.target.recovered", extra={"target": self.name})
 
 
-def _complaint(scrape: Scrape | None) -> dict[str, str]:
-    if scrape is None:
-        return {}
+def _complaint(scrape: Scrape) -> tuple[TargetReason, str] | None:
     if scrape.error is not None:
-        return {"reason": scrape.error.reason, "detail": str(scrape.error)}
+        return scrape.error.reason, str(scrape.error)
     bad = next((part for part in scrape.parts if not part.ok), None)
-    return {"reason": bad.reason or "parse", "detail": f"{bad.collector}: {bad.detail}"} if bad else {}
+    return (bad.reason or "parse", f"{bad.collector}: {bad.detail}") if bad else None
 
 
 def _where(error: BaseException) -> str:

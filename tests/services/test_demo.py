@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import alert_rules
 from demo.config import CAPACITY, QUEUE
 from demo.faults import FAULTS
 from exporters.probe import try_target
@@ -21,6 +22,8 @@ from exporters.runtime.target import Target
 from exporters.table import SOURCES
 from tests.conftest import Keep
 from tests.servers import Server, eventually, free_port, get, get_json, need, post, start, start_redis
+from tocsin.cli.tables import load_settings
+from tocsin.paths import HOUSE
 
 _MEGABYTE = 2**20
 _BUDGET = 170
@@ -144,7 +147,7 @@ def test_failing_jobs_fail(shop: _Shop) -> None:
 
 def test_the_breaker_opens_and_closes(shop: _Shop) -> None:
     """Payments away: the breaker is not closed, orders are taken all the same; healed, it closes by itself."""
-    state: Callable[[], Any] = lambda: get_json(f"{shop.api.url}/health")["breakers"]["payments"]["state"]  # noqa: E731
+    state: Callable[[], Any] = lambda: get_json(f"{shop.api.url}/health")["breakers"]["payments"]["state"]  # noqa: E731  # one line, used twice below
     shop.break_("breaker-open")
     eventually(lambda: state() == "open", timeout=30)
     taken = json.loads(_order(shop))
@@ -168,7 +171,7 @@ def test_api_errors_are_server_errors(shop: _Shop) -> None:
 def test_a_slow_api_answers_slowly(shop: _Shop) -> None:
     """Every request takes longer than the latency threshold, and is answered."""
     shop.break_("api-slow")
-    page = lambda: get(f"{shop.api.url}/metrics").decode()  # noqa: E731
+    page = lambda: get(f"{shop.api.url}/metrics").decode()  # noqa: E731  # one line, used twice below
     fast = r'^http_server_request_duration_seconds_bucket{.*products.*le="0.5".*} (\S+)$'
     whole = r"^http_server_request_duration_seconds_count{.*products.*} (\S+)$"
 
@@ -208,6 +211,15 @@ def test_exporters_see_the_shop(shop: _Shop) -> None:
         result = try_target(settings, timeout=5.0)
         assert (result.up, result.detail) == (True, "")
         assert result.samples > 5
+
+
+def test_every_alert_that_a_fault_promises_exists() -> None:
+    """The texts of the switch name alerts of the catalogue, and each fault names at least one."""
+    known = {alert.name for alert in alert_rules.catalogue(load_settings(HOUSE / "tocsin.yaml"))}
+    for fault, about in FAULTS.items():
+        promised = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", about))
+        assert promised, fault
+        assert promised <= known
 
 
 async def test_the_exporter_counts_what_the_worker_counts(shop: _Shop) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -216,6 +219,74 @@ def test_shards_share_the_targets(keep: Keep, redis: Server, health: int, tmp_pa
     stranger = next(name for name in ("brk", "cache", "jobs") if name not in mine[0])
     with pytest.raises(OSError, match="belongs to shard 1/2"):
         get(f"{shards[0].url}/probe?target={stranger}")
+
+
+def test_token_and_tls_guard_the_listener(generation: Generation, keep: Keep, redis: Server, tmp_path: Path) -> None:
+    """With a certificate and a token, a real Prometheus that knows both gets in, and nobody else; so does the table."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem"),
+            *("-out", tmp_path / "cert.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "token").write_text(_CANARY)
+    config = _config(tmp_path, f"{{name: cache, kind: redis, url: 'redis://127.0.0.1:{redis.port}/0'}}")
+    port = free_port()
+    argv: list[str | Path] = [sys.executable, "-m", "tocsin", "exporter", "--config", config]
+    argv += ["--listen", f"127.0.0.1:{port}", "--token-file", tmp_path / "token"]
+    argv += ["--certificate", tmp_path / "cert.pem", "--key", tmp_path / "key.pem"]
+    exporter = keep(start("exporter", argv, folder=tmp_path, port=port, ready=None))
+    with pytest.raises(OSError, match=r"(?i)ssl|reset|disconnect|remote end"):
+        get(f"http://127.0.0.1:{port}/metrics")
+    trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics", context=trusted, timeout=10)
+    refused.value.close()
+    access = (
+        f"scheme: https\n    authorization: {{credentials_file: {tmp_path / 'token'}}}\n"
+        f"    tls_config: {{ca_file: {tmp_path / 'cert.pem'}}}"
+    )
+    prometheus = keep(
+        start_prometheus(
+            generation.prometheus,
+            tmp_path / "prometheus",
+            "global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: exporter\n    honor_labels: true\n"
+            f"    {access}\n    static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n",
+        )
+    )
+    assert eventually(lambda: _all_up(prometheus, 1)) == {"cache": "1"}
+    ask = [sys.executable, "-m", "tocsin", "targets", "--config", config, "--exporter", f"https://127.0.0.1:{port}"]
+    done = subprocess.run(
+        [*ask, "--token-file", tmp_path / "token"],
+        env={**os.environ, "SSL_CERT_FILE": str(tmp_path / "cert.pem")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()[9:12] == ["up", "cache", "redis"]) == (0, True), (
+        done.stdout + done.stderr
+    )
+    exporter.stop()
+    assert _CANARY.encode() not in exporter.log.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--certificate", "cert.pem"], "needs its key"),
+        (["--certificate", "cert.pem", "--key", "tocsin.yaml"], "cannot be used"),
+        (["--token-file", "nowhere"], "cannot be read"),
+    ],
+)
+def test_a_listener_that_cannot_be_guarded_does_not_start(tmp_path: Path, flags: list[str], says: str) -> None:
+    """A missing key, token or a wrong certificate is one message and exit code 1, never an open listener."""
+    config = _config(tmp_path, "{name: cache, kind: redis, url: 'redis://127.0.0.1:1/0'}")
+    argv = [sys.executable, "-m", "tocsin", "exporter", "--config", config, "--listen", f"127.0.0.1:{free_port()}"]
+    done = subprocess.run([*argv, *flags], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
 
 
 def test_it_ends_cleanly_and_logs_json(keep: Keep, redis: Server, health: int, tmp_path: Path) -> None:

@@ -141,6 +141,21 @@ def _serving_commands(commands: _Commands) -> None:
     command = _add(commands, "exporter", "serve:exporter", "serve the metrics of all targets to Prometheus")
     command.add_argument("--listen", metavar="HOST:PORT", help="default: 127.0.0.1 and the port in the settings")
     command.add_argument("--shard", metavar="I/N", help="serve only every N-th target, counted from 0")
+    command.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="ask everybody for this bearer token (read again on change)"
+    )
+    command.add_argument("--certificate", type=Path, metavar="PEM", help="speak TLS with this certificate")
+    command.add_argument("--key", type=Path, metavar="PEM", help="the key that belongs to the certificate")
+    command = _add(
+        commands,
+        "targets",
+        "targets:targets",
+        "tell how every target is: up, why not, duration, samples, folded, last error",
+        "Asks the running exporter; nothing is read for it.",
+    )
+    command.add_argument("--exporter", metavar="URL", help="an exporter elsewhere (default: the one of the settings)")
+    command.add_argument("--token-file", type=Path, metavar="FILE", help="the exporter's bearer token")
+    _format(command)
     command = _add(commands, "router", "serve:router", "take Alertmanager's webhooks and deliver them")
     command.add_argument("--listen", metavar="HOST:PORT", help="default: 127.0.0.1 and the port in the settings")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import urllib.error
-import urllib.request
 from typing import Any
 
 from tocsin.cli.tables import load_settings
 from tocsin.errors import StackError
 from tocsin.settings import Settings
+from tocsin.stack.ask import ask, reason
 
 
 def break_(arguments: argparse.Namespace) -> int:
@@ -48,13 +47,15 @@ def _list(faults: dict[str, str]) -> None:
 
 def _call(settings: Settings, method: str, path: str) -> Any:  # noqa: ANN401  # the demo's JSON
     url = f"http://127.0.0.1:{settings.ports.demo_api}{path}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, method=method), timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
-        raise StackError(
-            f"the demo does not answer at {url}: {why}",
-            fix="start it with `make up`; it runs only with `profile: demo` in the settings",
-        ) from None
+        code, body = ask(url, method=method, timeout=10)
+    except OSError as error:
+        why = reason(error)
+    else:
+        if code == 200:
+            return json.loads(body)
+        why = f"status {code}"
+    raise StackError(
+        f"the demo does not answer at {url}: {why}",
+        fix="start it with `make up`; it runs only with `profile: demo` in the settings",
+    )

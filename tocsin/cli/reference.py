@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from alert_rules import catalogue
+from alert_rules import Alert, catalogue
+from exporters.needs import NEEDS
 from exporters.table import SOURCES
 from tocsin import cli, signals
 from tocsin.cli.tables import tables
@@ -38,7 +39,34 @@ def reference_pages(settings: Settings) -> dict[str, str]:
         "alerts.md": _alerts(settings),
         "commands.md": _commands(),
         "versions.md": _versions(),
+        **_sources(),
     }
+
+
+def _sources() -> dict[str, str]:
+    """Return one page per source: what it needs, costs and tells."""
+    schema = json_schema(tables())
+    models = {
+        schema["$defs"][name]["properties"]["kind"].get("const"): schema["$defs"][name]
+        for name in (choice["$ref"].rpartition("/")[2] for choice in schema["properties"]["targets"]["items"]["oneOf"])
+    }
+    return {f"sources/{kind}.md": _source(kind, models[kind], schema["$defs"]) for kind in SOURCES}
+
+
+def _source(kind: str, model: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    needs = NEEDS[kind]
+    series = [
+        (f"`{s.name}`", s.kind, ", ".join(f"`{label}`" for label in s.labels), s.unit, s.help)
+        for s in SOURCES[kind].signals
+    ]
+    parts = [_NOTE, f"# Source: {kind}\n", f"{_first_line(model)}\n", "## What it needs\n", f"{needs.about}\n"]
+    parts += [f"```text\n{needs.setup}\n```\n"] if needs.setup else []
+    parts += ["## What it costs\n", f"{needs.cost}\n"]
+    if needs.traps:
+        parts += ["## Good to know\n", "".join(f"- {trap}\n" for trap in needs.traps)]
+    parts += ["## Settings\n", _keys(model, defs), "## Series\n"]
+    parts += [_table(("metric", "type", "labels", "unit", "meaning"), series)]
+    return "\n".join(parts)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -139,7 +167,7 @@ def _alerts(settings: Settings) -> str:
             f"[{alert.name}](../runbooks/{alert.runbook}.md)",
             alert.severity,
             f"`{alert.limit.threshold.name}`" if alert.limit else "",
-            format_duration(alert.hold) if alert.hold else "at once",
+            _patience(alert),
             plain(alert.summary),
         )
         for alert in catalogue(settings)
@@ -158,6 +186,15 @@ def _alerts(settings: Settings) -> str:
             _table(("name", "built in", "unit", "bounds", "where the number comes from"), numbers),
         ]
     )
+
+
+def _patience(alert: Alert) -> str:
+    """How long the trouble lasts before the alert fires: its ``for``, or the seconds that it compares with."""
+    if alert.hold:
+        return format_duration(alert.hold)
+    if alert.limit is not None and alert.limit.threshold.unit == "seconds":
+        return f"{alert.limit.default:g} s, as the threshold says"
+    return "at once"
 
 
 def _commands() -> str:

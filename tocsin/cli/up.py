@@ -91,11 +91,10 @@ def _layout_without_settings(arguments: argparse.Namespace) -> Layout:
 
 
 def _install(settings: Settings) -> None:
-    preflight.install_missing(native.required_programs(settings), os.environ)
-    try:
-        preflight.install_missing(["prometheus-node-exporter"], os.environ)
-    except StackError as error:
-        print(f"without host metrics: {error} — {error.fix}")
+    required = native.required_programs(settings)
+    # Host metrics are no reason not to start: they are asked for only where installing is possible anyway.
+    wanted = (*required, "prometheus-node-exporter") if preflight.can_install(os.environ) else required
+    preflight.install_missing(wanted, os.environ)
 
 
 def _reload_native(settings: Settings) -> int:

@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from tocsin.errors import StackError
 from tocsin.settings import Settings
 from tocsin.stack import native, preflight, render
 from tocsin.stack.addresses import native_addresses
+from tocsin.stack.ask import ask, reason
 from tocsin.stack.configs import render_configs
 from tocsin.stack.private import write_secrets
 from tocsin.stack.servers import server_services
@@ -267,17 +266,13 @@ def _reload(service: Service, layout: Layout) -> None:
         if pid:
             os.kill(pid, signal.SIGHUP)
         return
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        opener.open(urllib.request.Request(service.reload_url, method="POST"), timeout=30).close()  # noqa: S310  # own address
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(600).decode("utf-8", "replace").strip()
-        raise StackError(
-            f"{service.name} kept its old settings: {said}", fix="mend the settings and reload again"
-        ) from None
+        code, body = ask(service.reload_url, method="POST", timeout=30)
     except OSError as error:
-        raise StackError(f"{service.name} did not take the reload: {error}", fix="see `make status`") from None
+        raise StackError(f"{service.name} did not take the reload: {reason(error)}", fix="see `make status`") from None
+    if not 200 <= code < 300:
+        said = body[:600].decode("utf-8", "replace").strip()
+        raise StackError(f"{service.name} kept its old settings: {said}", fix="mend the settings and reload again")
 
 
 def stack_parts(settings: Settings, environ: Mapping[str, str]) -> list[Part]:

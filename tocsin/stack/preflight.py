@@ -19,6 +19,11 @@ LEAST_FREE_BYTES = 500_000_000
 """Prometheus' own two-hour block, the write-ahead log and the ledger of a small stack, with room to spare."""
 
 
+def can_install(environ: Mapping[str, str]) -> bool:
+    """Say whether this user may install Debian packages here."""
+    return os.geteuid() == 0 and shutil.which("apt-get", path=environ.get("PATH")) is not None
+
+
 def install_missing(names: Iterable[str], environ: Mapping[str, str]) -> list[str]:
     """Install what Debian packages of these programs, in one apt call; return the packages installed.
 

@@ -23,7 +23,8 @@ OTLP_RECEIVER = "otlp-receiver"
 """Feature of a Prometheus that takes metrics by OTLP; Debian builds leave it out even where upstream has it."""
 
 _CACHE = Path(".cache/tocsin/bin")
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 30.0
+"""Only a program that hangs takes this long; a large one read from a cold disk takes several seconds."""
 
 
 @dataclass(frozen=True)

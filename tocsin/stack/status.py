@@ -8,13 +8,12 @@ not a fault of the stack.
 from __future__ import annotations
 
 import json
-import socket
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from tocsin.stack.ask import ask, reason
 
 State = Literal["ok", "warning", "starting", "down", "absent"]
 Fetch = Callable[[str], tuple[int, bytes]]
@@ -49,25 +48,7 @@ class Part:
         return self.state in ("ok", "warning", "absent")
 
 
-def fetch(url: str, timeout: float = 3.0) -> tuple[int, bytes]:
-    """GET an address of the stack, without proxies; raises OSError when nobody answers.
-
-    ``tcp://HOST:PORT`` only connects: Redis has no readiness page.
-    """
-    if url.startswith("tcp://"):
-        host, _, port = url.removeprefix("tcp://").rpartition(":")
-        socket.create_connection((host, int(port)), timeout).close()
-        return 200, b""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=timeout) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-
-
-def inspect_stack(probes: Sequence[Probe], prometheus: str | None, get: Fetch = fetch) -> list[Part]:
+def inspect_stack(probes: Sequence[Probe], prometheus: str | None, get: Fetch = ask) -> list[Part]:
     """Ask every part, all at once, then Prometheus (base address; None leaves that out) about the whole."""
     with ThreadPoolExecutor(max_workers=12) as pool:
         parts = list(pool.map(lambda probe: _ask(probe, get), probes))
@@ -81,16 +62,11 @@ def _ask(probe: Probe, get: Fetch) -> Part:
     try:
         code, body = get(probe.url)
     except OSError as error:
-        reason = getattr(error, "reason", error)
-        return Part(probe.name, "down", f"{probe.url} does not answer: {_plain(reason)}")
+        return Part(probe.name, "down", f"{probe.url} does not answer: {reason(error)}")
     if 200 <= code < 300:
         return Part(probe.name, "ok")
     text = body.decode("utf-8", "replace").strip().splitlines()
     return Part(probe.name, "starting", f"{probe.url} answers {code}{': ' + text[0][:120] if text else ''}")
-
-
-def _plain(reason: object) -> str:
-    return getattr(reason, "strerror", None) or str(reason)
 
 
 def _ask_prometheus(base: str, get: Fetch) -> Iterable[Part]:
@@ -103,8 +79,10 @@ def _ask_prometheus(base: str, get: Fetch) -> Iterable[Part]:
         try:
             code, body = get(base + path)
             yield judge(json.loads(body)["data"]) if code == 200 else Part(name, "down", f"Prometheus answers {code}")
-        except (OSError, ValueError, KeyError) as error:
-            yield Part(name, "down", f"Prometheus could not say: {_plain(error)}")
+        except OSError as error:
+            yield Part(name, "down", f"Prometheus could not say: {reason(error)}")
+        except (ValueError, KeyError) as error:
+            yield Part(name, "down", f"Prometheus gave an answer of another shape: {error}")
 
 
 def _targets(data: Mapping[str, Any]) -> Part:

@@ -27,8 +27,5 @@ def fixture(kind: str) -> dict[str, Any]:
 
 def settings_for(kind: str, address: str, **more: object) -> TargetSettings:
     """Return the settings of a target at HOST:PORT."""
-    plain = {
-        key: value.replace("{address}", address) if isinstance(value, str) else value
-        for key, value in fixture(kind)["settings"].items()
-    }
+    plain = json.loads(json.dumps(fixture(kind)["settings"]).replace("{address}", address))
     return ENROLLED[kind].settings.model_validate({"name": "under-test", "kind": kind, **plain, **more})

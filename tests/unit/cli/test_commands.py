@@ -19,7 +19,7 @@ from tocsin.paths import HOUSE
 
 COMMANDS = (
     *("check", "init", "render", "up", "down", "reload", "status", "clean"),
-    *("exporter", "router", "send-test", "why", "silence", "explain", "break", "heal"),
+    *("exporter", "targets", "router", "send-test", "why", "silence", "explain", "break", "heal"),
 )
 GOOD = "schema: 1\ntargets: []\n"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporters.bullmq.settings import BullmqSettings, QueueFilter
+from exporters.needs import NEEDS
 from exporters.table import SOURCES
 from tocsin.settings import Report, Tables, inspect
 
@@ -70,3 +71,8 @@ def test_filters_match_whole_names() -> None:
     wanted = QueueFilter(include=("mail", "order.*"), exclude=("orders-test",))
     names = ["mail", "mails", "orders", "orders-test"]
     assert [wanted.wants(name) for name in names] == [True, False, True, False]
+
+
+def test_every_source_says_what_it_needs() -> None:
+    """A source's page in the reference has words for what it needs on the server, and there are no words too many."""
+    assert set(NEEDS) >= set(SOURCES)

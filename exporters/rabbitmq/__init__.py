@@ -1,0 +1,1 @@
+"""RabbitMQ: queues of a broker or a cluster."""
