@@ -15,14 +15,13 @@ DEFAULT = "default"
 Count = Annotated[int, Field(ge=1)]
 
 
-class QueueFilter(Strict):
-    """Which queues are watched, by name."""
+class NameFilter(Strict):
+    """Which members of a target are watched, by name."""
 
     include: tuple[str, ...] = Field(
         default=(".*",), min_length=1, description="Regular expressions; one must match the whole name."
     )
     exclude: tuple[str, ...] = Field(default=(), description="Regular expressions; none may match the whole name.")
-    cap: int = Field(default=500, ge=1, description="Most queues with series of their own; the rest become _other.")
 
     @field_validator("include", "exclude")
     @classmethod
@@ -36,5 +35,11 @@ class QueueFilter(Strict):
         return value
 
     def wants(self, name: str) -> bool:
-        """Say whether a queue is watched."""
+        """Say whether a member is watched."""
         return any(re.fullmatch(p, name) for p in self.include) and not any(re.fullmatch(p, name) for p in self.exclude)
+
+
+class QueueFilter(NameFilter):
+    """Which queues are watched, by name."""
+
+    cap: int = Field(default=500, ge=1, description="Most queues with series of their own; the rest become _other.")

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from exporters.clients.postgres_target import PostgresTarget
+from exporters.filters import NameFilter
 from tocsin.settings import Duration, Strict
 
 
-class DatabaseFilter(Strict):
+class DatabaseFilter(NameFilter):
     """Which databases of the server are watched, by name; templates never are."""
 
-    include: tuple[str, ...] = Field(
-        default=(".*",), min_length=1, description="Regular expressions; one must match the whole name."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Regular expressions; none may match the whole name.")
     cap: int = Field(default=100, ge=1, description="Most databases with series of their own; the rest become _other.")
-
-    @field_validator("include", "exclude")
-    @classmethod
-    def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                msg = f"{pattern!r} is not a regular expression ({error.msg}); '.*' matches everything"
-                raise ValueError(msg) from None
-        return value
-
-    def wants(self, name: str) -> bool:
-        """Say whether a database is watched."""
-        return any(re.fullmatch(p, name) for p in self.include) and not any(re.fullmatch(p, name) for p in self.exclude)
 
 
 class StatementSettings(Strict):
