@@ -1,4 +1,5 @@
-"""What a scrape costs: 200 BullMQ queues on a real Redis, and 10,000 samples rendered, each beside prometheus_client.
+"""What a scrape costs: 10,000 samples rendered, beside prometheus_client, and 200 BullMQ queues on a real Redis,
+beside BullMQ's own export and redis_exporter.
 
 CPU is the column to trust on a shared machine. Run it alone: ``python -m bench.exporters``.
 """
@@ -16,12 +17,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from bench.peers import PEERS, Cost, NotRun, Peer
 from exporters.clients.resp import Connection, info_fields, pack, pack_all
 from exporters.model import Family, Histogram
 from exporters.runtime.render import FamilyCollector, Renderer, TargetFamilies
@@ -31,6 +34,20 @@ from tocsin import signals
 
 QUEUES = 200
 SCRAPES = 200
+
+
+class Figures(NamedTuple):
+    """What one scrape cost on average (p50 for the wall), in milliseconds."""
+
+    samples: int
+    p50: float
+    cpu: float
+    server_cpu: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.samples} samples: p50 {self.p50:.1f} ms, CPU {self.cpu:.1f} ms, Redis CPU {self.server_cpu:.1f} ms"
+        )
 
 
 def main() -> None:
@@ -82,17 +99,20 @@ def cpu_ms(work: Callable[[], object], times: int) -> float:
 
 
 async def queues(redis: str) -> None:
-    """Time whole scrapes (read, shape, render) of 200 filled queues, with and without the events stream."""
+    """Time whole scrapes (read, shape, render) of 200 filled queues, with and without the events stream, then peers."""
     with ExitStack() as stack:
         port = stack.enter_context(running_redis(redis))
         settings = SOURCES["bullmq"].settings
         plain = {"name": "orders", "url": f"redis://127.0.0.1:{port}/0", "capacity": {"default": 1000}}
         server = Connection(settings.model_validate(plain))  # type: ignore[arg-type]  # a RedisTarget by its kind
         await fill(server)
+        figures: dict[str, Figures] = {}
         for label, extra in (("events off", {"events": False}), ("with events", {})):
             target = Target(settings.model_validate(plain | extra), SOURCES["bullmq"])
-            await measure(label, target, server)
+            figures[label] = await measure(scraper(target), server)
+            print(f"{QUEUES} BullMQ queues, {label}, {figures[label]}")
             target.close()
+        await peers(port, server, figures["events off"])
         server.close()
         for label, extra in (("events off", "events: false"), ("with events", "events: true")):
             print(f"exporter process, 200 queues, {label}: RSS {process_rss(port, extra):.0f} MiB after 50 scrapes")
@@ -118,30 +138,55 @@ def process_rss(redis_port: int, extra: str) -> float:
             process.wait(10)
 
 
-async def measure(label: str, target: Target, server: Connection) -> None:
-    """Scrape again and again; between scrapes every tenth queue works, so that there is something to tell."""
+async def peers(redis_port: int, server: Connection, ours: Figures) -> None:
+    """Measure the peers on the same queues; they read counts, so ours without the events stream is what compares."""
+    for name, start in PEERS.items():
+        try:
+            with start(redis_port, QUEUES, iter(free_port, 0)) as peer:
+
+                async def scrape(peer: Peer = peer) -> Cost:
+                    return peer.scrape()
+
+                theirs = await measure(scrape, server)
+        except NotRun as why:
+            print(f"{name}, not run: {why}")
+            continue
+        cpu, redis, time_taken = theirs.cpu / ours.cpu, theirs.server_cpu / ours.server_cpu, theirs.p50 / ours.p50
+        print(
+            f"{name}, {theirs}; ours, events off, takes 1/{cpu:.1f} of its CPU, "
+            f"1/{redis:.1f} of its Redis CPU and 1/{time_taken:.1f} of its time"
+        )
+
+
+def scraper(target: Target) -> Callable[[], Awaitable[Cost]]:
+    """Return what scrapes our target once."""
     renderer = Renderer()
-    wall: list[float] = []
-    cpu = server_cpu = 0.0
-    samples = 0
-    for i in range(SCRAPES + 10):
-        await server.request(busy(i), BUSY_REPLIES)
-        before = await redis_cpu(server)
+
+    async def scrape() -> Cost:
         own, started = time.process_time(), time.perf_counter()
         scrape = await target.scrape(5.0)
         page = renderer.render([TargetFamilies(scrape.target, scrape.families)])
-        elapsed, spent = time.perf_counter() - started, time.process_time() - own
-        after = await redis_cpu(server)
+        wall, cpu = time.perf_counter() - started, time.process_time() - own
         assert scrape.up, scrape.error
+        return Cost(wall, cpu, page.count(b"\n") - 2 * page.count(b"# HELP"))
+
+    return scrape
+
+
+async def measure(scrape: Callable[[], Awaitable[Cost]], server: Connection) -> Figures:
+    """Scrape again and again; between scrapes every tenth queue works, so that there is something to tell."""
+    costs: list[Cost] = []
+    server_cpu = 0.0
+    for i in range(SCRAPES + 10):
+        await server.request(busy(i), BUSY_REPLIES)
+        before = await redis_cpu(server)
+        cost = await scrape()
+        after = await redis_cpu(server)
         if i >= 10:  # the first ones connect, look for queues and make every series' text
-            wall.append(elapsed)
-            cpu += spent
+            costs.append(cost)
             server_cpu += after - before
-            samples = page.count(b"\n") - 2 * page.count(b"# HELP")
-    print(
-        f"{QUEUES} BullMQ queues, {label}, {samples} samples: p50 {statistics.median(wall) * 1000:.1f} ms, "
-        f"CPU {cpu / SCRAPES * 1000:.1f} ms, Redis CPU {server_cpu / SCRAPES * 1000:.1f} ms"
-    )
+    wall, cpu = statistics.median(c.wall for c in costs), statistics.fmean(c.cpu for c in costs)
+    return Figures(costs[-1].samples, wall * 1000, cpu * 1000, server_cpu / SCRAPES * 1000)
 
 
 async def fill(server: Connection) -> None:
