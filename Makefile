@@ -2,6 +2,7 @@
 CONFIG ?= tocsin.yaml
 FAULT ?=
 TESTS ?= tests
+JOBS ?= 2
 UV := ./scripts/uv
 TOCSIN := $(UV) run --frozen --quiet --no-dev tocsin
 DEV := $(UV) run --frozen --quiet
@@ -35,7 +36,7 @@ heal: ## take every fault off the demo
 
 test: lint ## everything: lint, unit, contract, rules, configuration, real servers, the whole chain
 	@$(DEV) python scripts/test_programs.py
-	@$(DEV) pytest $(TESTS)
+	@$(DEV) pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 lint: ## formatter, linter, types, import rules
 	@$(UV) sync --frozen --quiet
