@@ -99,6 +99,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_port_pair() -> int:
+    """Return a port whose successor is free too: the cluster's own bus listens there."""
+    while True:
+        port = free_port()
+        try:
+            with socket.create_server(("127.0.0.1", port + 1)):
+                return port
+        except OSError:
+            continue
+
+
 def free_ports() -> dict[str, int]:
     """Return a free port for every key of ``ports:`` in the settings, all different."""
     with ExitStack() as held:

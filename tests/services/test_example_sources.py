@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import yaml
 
 from tests.databases import postgres_folder, start_pgbouncer, start_postgresql
 from tests.rabbit import start_rabbit
-from tests.servers import eventually, free_port, need, start, start_redis
+from tests.servers import eventually, free_port, free_port_pair, need, start, start_redis
 from tocsin.paths import HOUSE
 
 EXAMPLE = HOUSE / "docs" / "examples" / "sources.yaml"
@@ -69,7 +68,7 @@ def _redis(folder: Path, keep: Callable[[Callable[[], None]], None]) -> dict[str
     subprocess.run(
         ["redis-cli", "-p", str(plain.port), "HSET", "bull:orders:meta", "opts.maxLenEvents", "10000"], check=True
     )
-    ports = [_cluster_port() for _ in range(3)]
+    ports = [free_port_pair() for _ in range(3)]
     for port in ports:
         flags = ("--cluster-enabled", "yes", "--cluster-port", str(port + 1))
         keep(start_redis(program, folder / str(port), *flags, port=port).stop)
@@ -88,17 +87,6 @@ def _redis(folder: Path, keep: Callable[[Callable[[], None]], None]) -> dict[str
         "REDIS_CLUSTER": nodes[0],
         "REDIS_SENTINEL": f"127.0.0.1:{sentinel}",
     }
-
-
-def _cluster_port() -> int:
-    """A port whose successor is free too: the cluster's own bus listens there."""
-    while True:
-        port = free_port()
-        try:
-            with socket.create_server(("127.0.0.1", port + 1)):
-                return port
-        except OSError:
-            continue
 
 
 def _form_cluster(ports: list[int]) -> None:

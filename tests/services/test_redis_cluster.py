@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from exporters.model import Value
 from exporters.runtime.target import Scrape, Target
 from exporters.table import SOURCES
 from tests.conftest import Keep
-from tests.servers import Server, free_port, need, start, start_redis
+from tests.servers import Server, free_port, free_port_pair, need, start, start_redis
 from tocsin import signals
 from tocsin.signals import Signal
 
@@ -56,7 +55,7 @@ async def _cluster(keep: Keep, folder: Path) -> list[Server]:
     """Start three primaries and one replica of the first, and wait until all agree."""
     program = need("redis-server")
     flags = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--maxmemory", "32mb")
-    ports = [_cluster_port() for _ in range(4)]
+    ports = [free_port_pair() for _ in range(4)]
     nodes = [
         keep(start_redis(program, folder / str(port), *flags, "--cluster-port", str(port + 1), port=port))
         for port in ports
@@ -71,17 +70,6 @@ async def _cluster(keep: Keep, folder: Path) -> list[Server]:
     await _ask(ports[3], "CLUSTER", "REPLICATE", first)
     await _until(lambda: _linked(ports[3]))
     return nodes
-
-
-def _cluster_port() -> int:
-    """A port whose successor is free too: the cluster's own bus listens there."""
-    while True:
-        port = free_port()
-        try:
-            with socket.create_server(("127.0.0.1", port + 1)):
-                return port
-        except OSError:
-            continue
 
 
 async def _knows(ports: list[int], count: int) -> bool:

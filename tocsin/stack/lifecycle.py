@@ -134,7 +134,7 @@ def start(wanted: Wanted, environ: Mapping[str, str], *, wait: float) -> list[Pa
     process = _spawn_supervisor(layout, environ)
     try:
         return _await_health(wanted, process, environ, wait)
-    except BaseException:
+    except BaseException:  # an interrupt too must leave nothing half-started
         stop(layout)
         raise
 
@@ -236,8 +236,9 @@ def apply(wanted: Wanted, environ: Mapping[str, str]) -> Changes:
         _replan(wanted, before, after, changes)
     for service in wanted.services:
         touched = sorted(path for path in changed if native.reads(service, path))
-        if touched and before.get(service.name) == after[service.name]:
-            _reload(service, layout)
+        # A service without a reload address is restarted by its new revision instead.
+        if touched and service.reload_url and before.get(service.name) == after[service.name]:
+            _reload(service, service.reload_url)
             changes.lines.append(
                 f"reloaded {service.name} ({', '.join(touched[:4])}{' …' if len(touched) > 4 else ''})"
             )
@@ -260,14 +261,9 @@ def _replan(wanted: Wanted, before: Mapping[str, Entry], after: Mapping[str, Ent
     changes.lines += [f"restarted {name}" for name in after if name in before and before[name] != after[name]]
 
 
-def _reload(service: Service, layout: Layout) -> None:
-    if service.reload_url is None:
-        pid = _state(layout).get("children", {}).get(service.name, {}).get("pid")
-        if pid:
-            os.kill(pid, signal.SIGHUP)
-        return
+def _reload(service: Service, url: str) -> None:
     try:
-        code, body = ask(service.reload_url, method="POST", timeout=30)
+        code, body = ask(url, method="POST", timeout=30)
     except OSError as error:
         raise StackError(f"{service.name} did not take the reload: {reason(error)}", fix="see `make status`") from None
     if not 200 <= code < 300:

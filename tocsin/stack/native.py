@@ -130,7 +130,7 @@ def plan_entries(services: Sequence[Service], layout: Layout, files: Mapping[str
     entries = []
     for service in services:
         revision = ""
-        if service.reload_url is None and not service.reload_signal:
+        if service.reload_url is None:
             read = sorted(path for path in files if reads(service, path))
             text = "".join(f"{path}\0{files[path]}\0" for path in read)
             revision = hashlib.sha256(text.encode()).hexdigest()[:16] if read else ""

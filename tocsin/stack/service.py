@@ -49,8 +49,7 @@ class Service:
 
     ``ready_url`` answers 2xx when the service is ready (None: ready when ``port`` accepts connections).
     ``watches`` are the rendered files (relative to ``Layout.rendered``; a folder ends in ``/``) that it reads:
-    when one of them changes, ``reload_url`` is posted to, or, without one, SIGHUP is sent if ``reload_signal``,
-    else the service is restarted.
+    when one of them changes, ``reload_url`` is posted to; without one the service is restarted.
     """
 
     name: str
@@ -60,7 +59,6 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     watches: tuple[str, ...] = ()
     reload_url: str | None = None
-    reload_signal: bool = False
     stop_seconds: float = 10.0
     tier: int = 0
     """Ended from the highest tier down: our processes send telemetry until they end, so the Collector outlives them."""
