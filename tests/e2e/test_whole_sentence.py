@@ -197,9 +197,10 @@ def test_no_secret_is_anywhere(platform: Platform) -> None:
 
 def test_no_series_has_an_exported_label(platform: Platform) -> None:
     """The exporter's own labels win: no series carries one twice under `exported_…`."""
+    # The targets come by discovery, some seconds after the start: without them there would be nothing to judge.
+    eventually(lambda: platform.stack.query('tocsin_target_up{target="demo-queue"} == 1'))
     assert platform.stack.query('{__name__=~".+", exported_target=~".+"}') == []
     assert platform.stack.query('{__name__=~".+", exported_job=~".+", target=~".+"}') == []
-    assert platform.stack.query('tocsin_target_up{target="demo-queue"} == 1')
 
 
 def test_status_tells_every_part(platform: Platform) -> None:
